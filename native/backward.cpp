@@ -16,6 +16,9 @@ namespace {
 // gates of one panel, 256 bytes per place, stay in a first-level cache.
 // Tiles add up more of them, because their operands are rounded anyway.
 constexpr int64_t kDepth = kTiles ? 256 : 64;
+// So many places are summed up before the result, which is often larger than a cache, is read and
+// written.
+constexpr int64_t kSpan = kTiles ? 1024 : 512;
 constexpr int64_t kBlock = 96;  // places per task of the input gradient
 
 // The products take operands of type S.
@@ -37,7 +40,8 @@ class Backward {
         lanes_(divide(ragged_, deal.lanes())),
         lane_rows_(most_rows(lanes_)),
         copies_(layer.recurrent_masks ? 4 : 1),
-        input_copies_(layer.input_masks ? 4 : 1) {}
+        input_copies_(layer.input_masks ? 4 : 1),
+        span_(std::min(kSpan, (ragged_.places() + kDepth - 1) / kDepth * kDepth)) {}
 
   void lay_out(Arena& arena, int team) {
     team_ = team;
@@ -46,6 +50,7 @@ class Backward {
     cell_ = arena.take<T>(deal_.lanes() * n_.panels * lane_rows_ * V);
     rows_ = arena.take<Row>(deal_.members * lane_rows_);
     lefts_ = arena.take<S>(team * left_size());
+    sums_ = arena.take<T>(team * kPanels * V * 4 * V);
     if (kReadsReserve) return;
     for (S*& gates : running_gates_)
       gates = arena.take<S>(deal_.lanes() * lane_rows_ * gate_depth());
@@ -95,7 +100,7 @@ class Backward {
  private:
   // Panels of a left factor per task of the weight gradients. With tiles, converting the gates
   // takes longer than reading the left factor.
-  static constexpr int64_t kPanels = kTiles ? 16 : 4;
+  static constexpr int64_t kPanels = (kTiles ? 256 : 128) / V;
   // Whether products read the numbers of the reserve as they are. Otherwise a part of them is
   // converted to operands before it is read.
   static constexpr bool kReadsReserve = kTerms<S> == 1;
@@ -215,15 +220,15 @@ class Backward {
   }
 
   // gradient_tile() on tiles, for which `left` holds the gates as panels of operands.
-  template <int N, class MaskOf, class Columns>
+  template <int N, class MaskOf, class Columns, class Meanwhile>
   void tall_gradient_tile(T (&tile)[kTallest][N][V], int rows, LeftFactor left, const S* right,
-                          int64_t copies, MaskOf mask_of, int64_t gate_stride,
-                          Columns columns) const {
+                          int64_t copies, MaskOf mask_of, int64_t gate_stride, Columns columns,
+                          Meanwhile meanwhile) const {
     const int64_t panels = gate_depth() / V;
     const RightFactor weights{right, gate_depth() * V};
     if (copies == 1) {
       return multiply_on_tiles<N>(rows, left, weights, panels, nullptr, reinterpret_cast<T*>(tile),
-                                  N * V);
+                                  N * V, meanwhile);
     }
     std::memset(tile, 0, sizeof tile);
     for (int64_t g = 0; g < 4; ++g) {
@@ -231,7 +236,7 @@ class Backward {
       const LeftFactor of_gate{left.data + g * panels / 4 * left.panel, left.panel, 0};
       const RightFactor of_gates{right + g * gate_depth() / 4 * V, gate_depth() * V};
       multiply_on_tiles<N>(rows, of_gate, of_gates, panels / 4, nullptr, reinterpret_cast<T*>(part),
-                           N * V);
+                           N * V, meanwhile);
       for (int r = 0; r < rows; ++r) {
         for (int n = 0; n < N; ++n) {
           const Vector<T> mask = load_some(mask_of(r) + g * gate_stride + n * V, columns(n));
@@ -256,27 +261,64 @@ class Backward {
     const int64_t rows = share.rows.of(ragged_.rows_at(t));
     const int64_t onward = share.rows.of(ragged_.rows_at(t + 1));
     for (int64_t row = 0; row < rows; ++row) share.now[row] = find_row(share, t, row);
+    if constexpr (kTiles) return take_tall_step(share, t, onward, rows);
     by_panels(share.from, share.to, [&](auto group, int64_t panel) {
       constexpr int N = decltype(group)::value;
-      if constexpr (kTiles) {
-        deal_tall(onward, [&](int64_t from, int height) {
-          T tile[kTallest][N][V];
-          tall_hidden_tile<N>(tile, height, share, t + 1, panel, from);
-          for (int n = 0; n < N; ++n) {
-            for (int r = 0; r < height; ++r) pass(share, t, panel + n, from + r, tile[r][n]);
-          }
-        });
-      } else {
-        deal<N>(onward, [&](int64_t from, int height) {
-          GATEWISE_WITH_HEIGHT(height, N, (step_tile<R, N>(share, t, panel, from)));
-        });
-      }
+      deal<N>(onward, [&](int64_t from, int height) {
+        GATEWISE_WITH_HEIGHT(height, N, (step_tile<R, N>(share, t, panel, from)));
+      });
       const T none[V] = {};
       for (int64_t row = onward; row < rows; ++row) {
 #pragma GCC unroll 32
         for (int n = 0; n < N; ++n) pass(share, t, panel + n, row, none);
       }
     });
+  }
+
+  // Gradients of h on tiles that have not all passed the gates: `done` of `rows` rows by `panels`
+  // panels.
+  struct Passage {
+    int64_t panel, from;
+    int rows, panels, done;
+    T through[kTallest * 4][V];
+  };
+
+  // While one tile is multiplied, the gradients of the tile before it pass the gates.
+  void take_tall_step(const Share& share, int64_t t, int64_t onward, int64_t rows) {
+    Passage passages[2];
+    passages[1].rows = passages[1].panels = passages[1].done = 0;
+    int now = 0;
+    by_panels(share.from, share.to, [&](auto group, int64_t panel) {
+      constexpr int N = decltype(group)::value;
+      deal_tall(onward, [&](int64_t from, int height) {
+        Passage &next = passages[now], &before = passages[1 - now];
+        const int64_t calls = count_calls<N>(height, gate_depth() / V);
+        const int some = static_cast<int>((before.rows * before.panels + calls - 1) / calls);
+        tall_hidden_tile<N>(reinterpret_cast<T(&)[kTallest][N][V]>(next.through), height, share,
+                            t + 1, panel, from, [&] { pass_some(share, t, before, some); });
+        pass_some(share, t, before, before.rows * before.panels);
+        next.panel = panel;
+        next.from = from;
+        next.rows = height;
+        next.panels = N;
+        next.done = 0;
+        now = 1 - now;
+      });
+      const T none[V] = {};
+      for (int64_t row = onward; row < rows; ++row) {
+        for (int n = 0; n < N; ++n) pass(share, t, panel + n, row, none);
+      }
+    });
+    Passage& last = passages[1 - now];
+    pass_some(share, t, last, last.rows * last.panels);
+  }
+
+  void pass_some(const Share& share, int64_t t, Passage& of, int count) {
+    const int end = std::min(of.done + count, of.rows * of.panels);
+    for (; of.done < end; ++of.done) {
+      const int n = of.done / of.rows, r = of.done % of.rows;
+      pass(share, t, of.panel + n, of.from + r, of.through[r * of.panels + n]);
+    }
   }
 
   Row find_row(const Share& share, int64_t t, int64_t row) const {
@@ -311,16 +353,16 @@ class Backward {
         n_.batch * n_.units, [&](int n) { return n_.columns(panel + n); });
   }
 
-  template <int N>
+  template <int N, class Meanwhile>
   void tall_hidden_tile(T (&tile)[kTallest][N][V], int rows, const Share& share, int64_t t,
-                        int64_t panel, int64_t from) const {
+                        int64_t panel, int64_t from, Meanwhile meanwhile) const {
     const LeftFactor gates{running_gates(share, t, 0, from), lane_rows_ * V, 0};
     tall_gradient_tile<N>(
         tile, rows, gates, recurrent_ + panel * gate_depth() * V, copies_,
         [&](int r) {
           return as(layer_.recurrent_masks) + of_batch(share, from + r) * n_.units + panel * V;
         },
-        n_.batch * n_.units, [&](int n) { return n_.columns(panel + n); });
+        n_.batch * n_.units, [&](int n) { return n_.columns(panel + n); }, meanwhile);
   }
 
   // The gradients of the gates of step t, from a row on.
@@ -427,7 +469,7 @@ class Backward {
         if constexpr (kTiles) {
           deal_tall(rows, [&](int64_t from, int height) {
             T tile[kTallest][N][V];
-            tall_hidden_tile<N>(tile, height, share, 0, panel, from);
+            tall_hidden_tile<N>(tile, height, share, 0, panel, from, [] {});
             for (int r = 0; r < height; ++r) {
               for (int n = 0; n < N; ++n) store_start(share, panel + n, from + r, load(tile[r][n]));
             }
@@ -483,62 +525,111 @@ class Backward {
     store_some(as(gradient_.dh0) + b * n_.units + panel * V, dh, n_.columns(panel));
   }
 
-  // The gradients of the recurrent kernel and the kernel. A task covers kPanels panels of rows, so
-  // that the gates are not read too often, and a part of the columns, so that there are enough
-  // tasks for all members.
-  int64_t unit_blocks() const {
-    return gradient_.drecurrent_kernel ? (n_.panels + kPanels - 1) / kPanels : 0;
+  // The gradients of the recurrent kernel and the kernel. A task covers kPanels panels of rows,
+  // first of units and then of features, so that the gates are not read too often, and a part of
+  // the columns, so that there are enough tasks for all members.
+  int64_t unit_panels() const { return gradient_.drecurrent_kernel ? n_.panels : 0; }
+  int64_t row_panels() const { return unit_panels() + (gradient_.dkernel ? n_.feature_panels : 0); }
+  int64_t blocks() const { return (row_panels() + kPanels - 1) / kPanels; }
+  int64_t parts() const {
+    return std::min<int64_t>(n_.panels, team_ == 1 || kTiles ? team_ : 2 * team_);
   }
-  int64_t feature_blocks() const {
-    return gradient_.dkernel ? (n_.feature_panels + kPanels - 1) / kPanels : 0;
+  int64_t weight_tasks() const { return blocks() * parts(); }
+
+  // One panel of rows of a gradient of weights.
+  struct Rows {
+    bool of_kernel;
+    int64_t panel, count, copies;
+    T* result;
+  };
+  Rows rows_at(int64_t n) const {
+    if (n < unit_panels()) {
+      return {false, n, n_.columns(n), copies_,
+              as(gradient_.drecurrent_kernel) + n * V * 4 * n_.units};
+    }
+    n -= unit_panels();
+    return {true, n, n_.feature_columns(n), input_copies_,
+            as(gradient_.dkernel) + n * V * 4 * n_.units};
   }
-  int64_t parts() const { return std::min<int64_t>(n_.panels, team_ == 1 ? 1 : 2 * team_); }
-  int64_t weight_tasks() const { return (unit_blocks() + feature_blocks()) * parts(); }
 
   void weights(int64_t task, int member) {
-    const int64_t block = task / parts(), part = task % parts();
-    const bool of_kernel = block >= unit_blocks();
-    const int64_t from = (of_kernel ? block - unit_blocks() : block) * kPanels;
-    const int64_t to = std::min(from + kPanels, of_kernel ? n_.feature_panels : n_.panels);
+    const int64_t part = task % parts(), from = task / parts() * kPanels;
+    const int64_t to = std::min(from + kPanels, row_panels());
     const int64_t start = n_.panels * part / parts(), end = n_.panels * (part + 1) / parts();
-    const int64_t copies = of_kernel ? input_copies_ : copies_;
-    S* lefts = lefts_ + member * left_size();
-    T* result = as(of_kernel ? gradient_.dkernel : gradient_.drecurrent_kernel);
+    S* const lefts = lefts_ + member * left_size();
+    const int64_t stride = left_size() / kPanels;
     const int64_t places = ragged_.places();
     if (places == 0 && part == 0) {
-      const int64_t rows =
-          std::min((to - from) * V, (of_kernel ? n_.features : n_.units) - from * V);
-      std::fill_n(result + from * V * 4 * n_.units, rows * 4 * n_.units, T(0));
-    }
-    for (int64_t q = 0; q < places; q += kDepth) {
-      const int64_t depth = std::min(kDepth, places - q);
       for (int64_t p = from; p < to; ++p) {
-        pack_left(lefts + (p - from) * copies * kRights * V, of_kernel, p, q, depth);
+        std::fill_n(rows_at(p).result, rows_at(p).count * 4 * n_.units, T(0));
+      }
+    }
+    for (int64_t first = 0; first < places; first += span_) {
+      const int64_t count = std::min(span_, places - first);
+      for (int64_t p = from; p < to; ++p) {
+        pack_left(lefts + (p - from) * stride, rows_at(p), first, count);
       }
       for (int64_t j = start; j < end; ++j) {
-        const S* right = right_gates(j, q, depth, member);
+        for (int64_t q = 0; q < count; q += kDepth) {
+          const int64_t depth = std::min(kDepth, count - q);
+          const S* right = right_gates(j, first + q, depth, member);
+          for (int64_t p = from; p < to; ++p) {
+            const Rows rows = rows_at(p);
+            const S* left = lefts + (p - from) * stride + q / kTerms<S> * V;
+            if constexpr (kReadsReserve) {
+              if (!rows.of_kernel && copies_ == 1) {
+                left = reserve_.hidden + (rows.panel * n_.places + first + q) * V;
+              }
+            }
+            add_weights(sums_at(member, p - from), rows, left, right, q == 0, depth);
+          }
+        }
         for (int64_t p = from; p < to; ++p) {
-          const S* left = lefts + (p - from) * copies * kRights * V;
-          if constexpr (kTiles) {
-            tall_weight_tile(result, of_kernel, p, j, left, copies, right, q == 0, depth);
-            continue;
-          }
-          if constexpr (kReadsReserve) {
-            if (!of_kernel && copies == 1) left = reserve_.hidden + (p * n_.places + q) * V;
-          }
-          const int64_t rows = of_kernel ? n_.feature_columns(p) : n_.columns(p);
-          deal<4>(rows, [&](int64_t row, int height) {
-            T* to = result + (p * V + row) * 4 * n_.units + j * V;
-            GATEWISE_WITH_HEIGHT(
-                height, 4,
-                (weight_tile<R>(to, left + row, copies, right, n_.columns(j), q == 0, depth)));
-          });
+          store_weights(rows_at(p), j, sums_at(member, p - from), first == 0);
         }
       }
     }
   }
 
-  int64_t left_size() const { return kPanels * std::max(copies_, input_copies_) * kRights * V; }
+  // The sums of one panel of rows and one of gates: [V][4][V].
+  T* sums_at(int64_t member, int64_t panel) const {
+    return sums_ + (member * kPanels + panel) * V * 4 * V;
+  }
+
+  // sums (+)= the product of one panel of rows and one of gates, over `depth` places.
+  void add_weights(T* sums, const Rows& rows, const S* left, const S* right, bool first,
+                   int64_t depth) const {
+    if constexpr (kTiles) {
+      const int64_t count = right_operands<S>(depth);
+      const LeftFactor lefts{left, V * V, span_ / kTerms<S> * V};
+      const RightFactor gates{right, count * V};
+      const T* from = first ? nullptr : sums;
+      if (rows.copies == 4) {
+        multiply_on_tiles<4, true>(V, lefts, gates, count / V, from, sums, 4 * V, [] {});
+      } else {
+        multiply_on_tiles<4>(V, lefts, gates, count / V, from, sums, 4 * V, [] {});
+      }
+    } else {
+      deal<4>(rows.count, [&](int64_t row, int height) {
+        T* const to = sums + row * 4 * V;
+        GATEWISE_WITH_HEIGHT(height, 4,
+                             (weight_tile<R>(to, left + row, rows.copies, right, first, depth)));
+      });
+    }
+  }
+
+  // Adds the sums of one panel of gates to the gradient, unless they are the first.
+  void store_weights(const Rows& rows, int64_t panel, const T* sums, bool first) const {
+    const int columns = n_.columns(panel);
+    T* to = rows.result + panel * V;
+    for (int64_t n = 0; n < rows.count * 4; ++n, to += n_.units, sums += V) {
+      store_some(to, first ? load(sums) : load_some(to, columns) + load(sums), columns);
+    }
+  }
+
+  int64_t left_size() const {
+    return kPanels * std::max(copies_, input_copies_) * span_ / kTerms<S> * V;
+  }
 
   int64_t right_size() const { return std::max(kRights * 4 * V, kBlock * gate_depth()); }
 
@@ -563,11 +654,12 @@ class Backward {
   }
 
   // Packs one panel of the inputs or of h_{t-1}, as operands whose terms are places, into
-  // to[copies][kRights][V].
-  void pack_left(S* to, bool of_kernel, int64_t panel, int64_t place, int64_t depth) {
-    const int64_t copies = of_kernel ? input_copies_ : copies_;
+  // to[copies][operands][V], or, on tiles, to[copies][panels of operands][V][V].
+  void pack_left(S* to, const Rows& rows, int64_t place, int64_t depth) {
+    const bool of_kernel = rows.of_kernel;
+    const int64_t panel = rows.panel, copies = rows.copies;
     if (kReadsReserve && !of_kernel && copies == 1) return;
-    const int columns = of_kernel ? n_.feature_columns(panel) : n_.columns(panel);
+    const int columns = static_cast<int>(rows.count);
     const int64_t width = of_kernel ? n_.features : n_.units;
     const T* masks = as(of_kernel ? layer_.input_masks : layer_.recurrent_masks);
     for (int64_t g = 0; g < copies; ++g) {
@@ -580,7 +672,7 @@ class Backward {
         const T* mask = masks + (g * n_.batch + source / n_.steps) * width + panel * V;
         return left * load_some(mask, columns);
       };
-      S* copy = to + g * kRights * V;
+      S* copy = to + g * span_ / kTerms<S> * V;
       if constexpr (kTiles) {
         for (int64_t k = 0; k < depth; k += V * kTerms<S>, copy += V * V) {
           Vector<S> block[V];
@@ -599,33 +691,9 @@ class Backward {
     }
   }
 
-  // weight_tile() for the V rows of a panel, on tiles.
-  void tall_weight_tile(T* result, bool of_kernel, int64_t panel, int64_t of_gates, const S* left,
-                        int64_t copies, const S* right, bool first, int64_t depth) {
-    const int64_t count = right_operands<S>(depth);
-    const LeftFactor lefts{left, V * V, kRights * V};
-    const RightFactor gates{right, count * V};
-    T sums[V][4 * V];
-    if (copies == 4) {
-      multiply_on_tiles<4, true>(V, lefts, gates, count / V, nullptr, reinterpret_cast<T*>(sums),
-                                 4 * V);
-    } else {
-      multiply_on_tiles<4>(V, lefts, gates, count / V, nullptr, reinterpret_cast<T*>(sums), 4 * V);
-    }
-    const int rows = of_kernel ? n_.feature_columns(panel) : n_.columns(panel);
-    const int columns = n_.columns(of_gates);
-    for (int r = 0; r < rows; ++r) {
-      for (int g = 0; g < 4; ++g) {
-        T* const at = result + ((panel * V + r) * 4 + g) * n_.units + of_gates * V;
-        const Vector<T> sum = load(sums[r] + g * V);
-        store_some(at, first ? sum : load_some(at, columns) + sum, columns);
-      }
-    }
-  }
-
   template <int R>
-  void weight_tile(T* to, const S* left, int64_t copies, const S* right, int columns, bool first,
-                   int64_t depth) {
+  void weight_tile(T* to, const S* left, int64_t copies, const S* right, bool first,
+                   int64_t depth) const {
     Vector<T> acc[R][4];
 #pragma GCC unroll 32
     for (int r = 0; r < R; ++r) {
@@ -636,7 +704,7 @@ class Backward {
     }
     const int64_t count = operands<S>(depth);
     if (copies == 4) {
-      multiply<S, R, 4, 4, true>(acc, left, 1, V, right, 4 * V, 0, count, kRights * V);
+      multiply<S, R, 4, 4, true>(acc, left, 1, V, right, 4 * V, 0, count, span_ / kTerms<S> * V);
     } else {
       multiply<S, R, 4, 4>(acc, left, 1, V, right, 4 * V, 0, count);
     }
@@ -644,8 +712,8 @@ class Backward {
     for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 32
       for (int g = 0; g < 4; ++g) {
-        T* at = to + (4 * r + g) * n_.units;
-        store_some(at, first ? acc[r][g] : load_some(at, columns) + acc[r][g], columns);
+        T* const at = to + (4 * r + g) * V;
+        store(at, first ? acc[r][g] : load(at) + acc[r][g]);
       }
     }
   }
@@ -745,7 +813,7 @@ class Backward {
         [&](int r) {
           return as(layer_.input_masks) + source(r) / n_.steps * n_.features + panel * V;
         },
-        n_.batch * n_.features, [&](int n) { return n_.feature_columns(panel + n); });
+        n_.batch * n_.features, [&](int n) { return n_.feature_columns(panel + n); }, [] {});
     for (int r = 0; r < rows; ++r) {
       T* to = as(gradient_.dx) + source(r) * n_.features + panel * V;
       for (int n = 0; n < N; ++n) {
@@ -771,11 +839,11 @@ class Backward {
   Barrier barrier_;
   const std::vector<Lane> lanes_;
   const int64_t lane_rows_;
-  const int64_t copies_, input_copies_;
+  const int64_t copies_, input_copies_, span_;
   int team_ = 1;
   S *recurrent_ = nullptr, *kernel_ = nullptr, *lefts_ = nullptr, *rights_ = nullptr;
   S* running_gates_[2] = {};
-  T* cell_ = nullptr;
+  T *cell_ = nullptr, *sums_ = nullptr;
   Row* rows_ = nullptr;
 };
 

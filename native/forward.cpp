@@ -250,23 +250,28 @@ class Forward {
     const int64_t depth = right_operands<S>(n_.features);
     const LeftFactor left{share.inputs + from * V, kBlock * V, depth * kBlock};
     T sums[kTallest][4 * V];
-    multiply_by_gates(rows, left, input_copies_, kernel_ + panel * depth * 4 * V, depth, nullptr,
-                      reinterpret_cast<T*>(sums));
+    for (int r = 0; r < rows; ++r) std::copy_n(bias_ + 4 * panel * V, 4 * V, sums[r]);
+    T* const gates = gates_at(panel, places[from]);
+    const bool whole = rows % 16 == 0 && places[from + rows - 1] == places[from] + rows - 1;
+    T* const to = whole ? gates : sums[0];
+    multiply_by_gates(rows, left, input_copies_, kernel_ + panel * depth * 4 * V, depth, sums[0],
+                      to, [] {});
+    if (whole) return;
     for (int r = 0; r < rows; ++r) {
-      T* const to = gates_at(panel, places[from + r]);
-      for (int g = 0; g < 4; ++g) {
-        store(to + g * V, load(sums[r] + g * V) + load(bias_ + (4 * panel + g) * V));
-      }
+      std::copy_n(sums[r], 4 * V, gates_at(panel, places[from + r]));
     }
   }
 
   // A product on tiles of the four gates of a panel, whose sums are 4 V apart in both places.
+  template <class Meanwhile>
   static void multiply_by_gates(int rows, LeftFactor left, int64_t copies, const Pair* right,
-                                int64_t depth, const T* from, T* to) {
+                                int64_t depth, const T* from, T* to, Meanwhile meanwhile) {
     const RightFactor gates{right, depth * V};
-    if (copies == 4)
-      return multiply_on_tiles<4, true>(rows, left, gates, depth / V, from, to, 4 * V);
-    multiply_on_tiles<4>(rows, left, gates, depth / V, from, to, 4 * V);
+    if (copies == 4) {
+      multiply_on_tiles<4, true>(rows, left, gates, depth / V, from, to, 4 * V, meanwhile);
+    } else {
+      multiply_on_tiles<4>(rows, left, gates, depth / V, from, to, 4 * V, meanwhile);
+    }
   }
 
   template <int R>
@@ -319,13 +324,7 @@ class Forward {
                     ragged_.first[static_cast<size_t>(t)] + share.rows.from,
                     gates_place(t, share.rows.from, chunk_start), static_cast<int>(t & 1)};
     if (layer_.y) find_outputs(share, step);
-    if constexpr (kTiles) {
-      for (int64_t j = share.from; j < share.to; ++j) {
-        deal_tall(step.rows,
-                  [&](int64_t from, int rows) { tall_step_tile(share, step, j, from, rows); });
-      }
-      return;
-    }
+    if constexpr (kTiles) return take_tall_step(share, step);
     constexpr int kMost = kRegisters == 32 ? 4 : 2;
     int64_t j = share.from;
     if (step.rows == 1) {
@@ -374,21 +373,52 @@ class Forward {
     for (int p = 0; p < P; ++p) activate(share, step, panel + p, from, R, tile[p][0]);
   }
 
-  void tall_step_tile(const Share& share, const Step& step, int64_t panel, int64_t from, int rows) {
-    const int64_t depth = right_operands<S>(n_.units);
-    const LeftFactor left_factor{left(step.now, share, 0, 0, from), lane_rows_ * V,
-                                 depth * lane_rows_};
-    const T* z = gates_at(panel, step.gates_place + from);
-    T tile[kTallest][4 * V];
-    const bool whole = rows % 16 == 0;  // tiles of sums read whole sixteens of rows
-    multiply_by_gates(rows, left_factor, copies_, recurrent_ + panel * depth * 4 * V, depth,
-                      whole ? z : nullptr, reinterpret_cast<T*>(tile));
-    if (!whole) {
-      for (int r = 0; r < rows; ++r, z += 4 * V) {
-        for (int g = 0; g < 4; ++g) store(tile[r] + g * V, load(tile[r] + g * V) + load(z + g * V));
-      }
+  // Gates of a tile whose activation is under way: `done` of `rows` rows.
+  struct Activation {
+    int64_t panel, from;
+    int rows, done;
+    T z[kTallest][4 * V];
+  };
+
+  // While one tile is multiplied, the gates of the tile before it are activated.
+  void take_tall_step(const Share& share, const Step& step) {
+    Activation activations[2];
+    activations[1].rows = activations[1].done = 0;
+    int now = 0;
+    for (int64_t j = share.from; j < share.to; ++j) {
+      deal_tall(step.rows, [&](int64_t from, int rows) {
+        Activation &next = activations[now], &before = activations[1 - now];
+        multiply_hidden(share, step, j, from, rows, next.z[0], before);
+        activate_some(share, step, before, before.rows);
+        next.panel = j;
+        next.from = from;
+        next.rows = rows;
+        next.done = 0;
+        now = 1 - now;
+      });
     }
-    activate(share, step, panel, from, rows, reinterpret_cast<T*>(tile));
+    activate_some(share, step, activations[1 - now], activations[1 - now].rows);
+  }
+
+  void activate_some(const Share& share, const Step& step, Activation& of, int rows) {
+    rows = std::min(rows, of.rows - of.done);
+    if (rows > 0) activate(share, step, of.panel, of.from + of.done, rows, of.z[of.done]);
+    of.done += rows;
+  }
+
+  void multiply_hidden(const Share& share, const Step& step, int64_t panel, int64_t from, int rows,
+                       T* sums, Activation& before) {
+    const int64_t depth = right_operands<S>(n_.units);
+    const LeftFactor factor{left(step.now, share, 0, 0, from), lane_rows_ * V, depth * lane_rows_};
+    const T* z = gates_at(panel, step.gates_place + from);
+    if (rows % 16 != 0) {  // there may be nothing behind it to fill tiles
+      std::copy_n(z, rows * 4 * V, sums);
+      z = sums;
+    }
+    const int64_t calls = count_calls<4>(rows, depth / V);
+    const int some = static_cast<int>((before.rows + calls - 1) / calls);
+    multiply_by_gates(rows, factor, copies_, recurrent_ + panel * depth * 4 * V, depth, z, sums,
+                      [&] { activate_some(share, step, before, some); });
   }
 
   void activate(const Share& share, const Step& step, int64_t panel, int64_t from, int rows, T* z) {

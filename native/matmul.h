@@ -102,8 +102,7 @@ struct Tiles {};
 #endif
 constexpr int kTallest = 32;  // rows of one multiplication
 
-// [panels of 16 operands][at least `rows` rows, in sixteens][16]; one for each gate, or one for
-// all.
+// [panels of 16 operands][rows][16], in whole sixteens of rows; one for each gate, or one for all.
 struct LeftFactor {
   const Pair* data;
   int64_t panel, gate;  // from one to the next
@@ -117,10 +116,15 @@ struct RightFactor {
 // to[r][n] = from[r][n] + the product, for N vectors (1, 2 or 4) of up to kTallest rows, which are
 // `row` floats apart. Without `from`, sums start at zero. Whole sixteens of rows are read and
 // written. Tiles add first and second terms of pairs apart, vector instructions one after the
-// other.
-template <int N, bool kPerGate = false>
+// other. The processor multiplies while it does what `meanwhile` asks for, count_calls() times.
+template <int N, bool kPerGate = false, class Meanwhile>
 void multiply_on_tiles(int rows, LeftFactor left, RightFactor right, int64_t panels,
-                       const float* from, float* to, int64_t row);
+                       const float* from, float* to, int64_t row, Meanwhile meanwhile);
+
+template <int N>
+int64_t count_calls(int rows, int64_t panels) {
+  return rows > 16 && N > 2 ? 2 * panels : panels;
+}
 
 // Calls tile(first row, height) for tiles of kTallest rows, and for what is left.
 template <class Tile>

@@ -140,9 +140,10 @@ GATEWISE_INLINE void transpose(Vector<Pair> (&rows)[16]) {
 
 // multiply_on_tiles() with at most four tiles of sums, 0 to 3. The left factor is in 4 and 5, the
 // right one in 6 and 7.
-template <int kTall, int N, bool kPerGate>
+template <int kTall, int N, bool kPerGate, class Meanwhile>
 GATEWISE_INLINE void multiply_four_tiles(LeftFactor left, RightFactor right, int64_t panels,
-                                         const float* from, float* to, int64_t row) {
+                                         const float* from, float* to, int64_t row,
+                                         Meanwhile meanwhile) {
   static_assert(kTall * N <= 4, "tiles");
   constexpr int64_t kPanel = kTileRows * 16;
   with_each<kTall * N>([&](auto n) {
@@ -162,24 +163,26 @@ GATEWISE_INLINE void multiply_four_tiles(LeftFactor left, RightFactor right, int
         multiply_tiles<r * N + n, 4 + r, 6 + n % 2>();
       });
     });
+    meanwhile();
   }
   with_each<kTall * N>(
       [&](auto n) { store_tile<n>(to + n / N * kTileRows * row + n % N * 16, row * 4); });
 }
 
-template <int N, bool kPerGate>
+template <int N, bool kPerGate, class Meanwhile>
 GATEWISE_INLINE void multiply_on_tiles(int rows, LeftFactor left, RightFactor right, int64_t panels,
-                                       const float* from, float* to, int64_t row) {
+                                       const float* from, float* to, int64_t row,
+                                       Meanwhile meanwhile) {
   if (rows <= kTileRows) {
-    return multiply_four_tiles<1, N, kPerGate>(left, right, panels, from, to, row);
+    return multiply_four_tiles<1, N, kPerGate>(left, right, panels, from, to, row, meanwhile);
   }
   // Two tiles of rows by two of columns need four loads for four products instead of five.
   constexpr int kColumns = N < 2 ? N : 2;
   for (int n = 0; n < N; n += kColumns) {
     const LeftFactor of_gates{left.data + (kPerGate ? n * left.gate : 0), left.panel, left.gate};
     const RightFactor columns{right.data + n * right.vector, right.vector};
-    multiply_four_tiles<2, kColumns, kPerGate>(of_gates, columns, panels,
-                                               from ? from + n * 16 : nullptr, to + n * 16, row);
+    multiply_four_tiles<2, kColumns, kPerGate>(
+        of_gates, columns, panels, from ? from + n * 16 : nullptr, to + n * 16, row, meanwhile);
   }
 }
 
