@@ -19,7 +19,8 @@ constexpr int64_t kDepth = kTiles ? 256 : 64;
 // So many places are summed up before the result, which is often larger than a cache, is read and
 // written.
 constexpr int64_t kSpan = kTiles ? 1024 : 512;
-constexpr int64_t kBlock = 96;  // places per task of the input gradient
+constexpr int64_t kBlock = 96;        // places per task of the input gradient
+constexpr int64_t kRowsOfBlock = 48;  // rows that share each reading of weights
 
 // The products take operands of type S.
 template <class S>
@@ -172,8 +173,8 @@ class Backward {
   // transposed weights. The sum runs over `count` operands of one gate, or of all gates of one
   // panel. N is the number of panels of the result.
   template <int R, int N, class ScaleOf>
-  GATEWISE_INLINE void add_gates(T (&tile)[R][N][V], const S* left, int64_t row_stride,
-                                 const S* right, int64_t count, ScaleOf scale_of) const {
+  GATEWISE_INLINE void add_gates(T* tile, const S* left, int64_t row_stride, const S* right,
+                                 int64_t count, ScaleOf scale_of) const {
     Vector<T> acc[R][N];
 #pragma GCC unroll 32
     for (int r = 0; r < R; ++r) {
@@ -184,38 +185,46 @@ class Backward {
 #pragma GCC unroll 32
     for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 32
-      for (int n = 0; n < N; ++n) store(tile[r][n], load(tile[r][n]) + scale_of(r, n, acc[r][n]));
+      for (int n = 0; n < N; ++n, tile += V) store(tile, load(tile) + scale_of(r, n, acc[r][n]));
     }
   }
 
-  // tile[R][N][V]: the sum of these over all panels of gates, in partial sums for the same reason
-  // as kDepth. With dropout, each gate's part is multiplied by its mask. mask_of(r) is the mask of
-  // the first gate for that row; `gate_stride` is the offset from one gate's mask to the next.
-  template <int R, int N, class MaskOf, class Columns>
-  GATEWISE_INLINE void gradient_tile(T (&tile)[R][N][V], Left gates, const S* right, int64_t copies,
-                                     MaskOf mask_of, int64_t gate_stride, Columns columns) const {
-#pragma GCC unroll 32
-    for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 32
-      for (int n = 0; n < N; ++n) store(tile[r][n], Vector<T>{});
-    }
+  // tile[rows][N][V]: the sum of these over all panels of gates, in partial sums for the same
+  // reason as kDepth. All rows take one panel after the other, whose weights stay in a first-level
+  // cache. With dropout, each gate's part is multiplied by its mask. mask_of(r) is the mask of the
+  // first gate for that row; `gate_stride` is the offset from one gate's mask to the next.
+  template <int N, class MaskOf, class Columns>
+  void gradient_tile(T* tile, int64_t rows, Left gates, const S* right, int64_t copies,
+                     MaskOf mask_of, int64_t gate_stride, Columns columns) const {
+    std::fill_n(tile, rows * N * V, T(0));
     for (int64_t j = 0; j < n_.panels; ++j, right += kGates * V) {
-      const S* left = gates.data + j * gates.panel_stride;
-      const int64_t units = n_.columns(j);
-      if (copies == 1 && units == V) {
-        add_gates<R, N>(tile, left, gates.row_stride, right, kGates,
-                        [](int, int, Vector<T> part) { return part; });
-        continue;
-      }
-      // The sum must exclude the padding units of the last panel: their gradients are zero, but
-      // zero times a value that is not finite would be NaN.
-      for (int64_t g = 0; g < 4; ++g) {
-        add_gates<R, N>(tile, left + g * kGates / 4, gates.row_stride, right + g * kGates / 4 * V,
-                        operands<S>(units), [&](int r, int n, Vector<T> part) {
-                          if (copies == 1) return part;
-                          return part * load_some(mask_of(r) + g * gate_stride + n * V, columns(n));
-                        });
-      }
+      deal<N>(rows, [&](int64_t from, int height) {
+        const S* left = gates.data + j * gates.panel_stride + from * gates.row_stride;
+        const auto mask = [&](int r) { return mask_of(static_cast<int>(from) + r); };
+        GATEWISE_WITH_HEIGHT(height, N,
+                             (add_panel<R, N>(tile + from * N * V, left, gates.row_stride, right, j,
+                                              copies, mask, gate_stride, columns)));
+      });
+    }
+  }
+
+  template <int R, int N, class MaskOf, class Columns>
+  GATEWISE_INLINE void add_panel(T* tile, const S* left, int64_t row_stride, const S* right,
+                                 int64_t panel, int64_t copies, MaskOf mask_of, int64_t gate_stride,
+                                 Columns columns) const {
+    const int64_t units = n_.columns(panel);
+    if (copies == 1 && units == V) {
+      return add_gates<R, N>(tile, left, row_stride, right, kGates,
+                             [](int, int, Vector<T> part) { return part; });
+    }
+    // The sum must exclude the padding units of the last panel: their gradients are zero, but
+    // zero times a value that is not finite would be NaN.
+    for (int64_t g = 0; g < 4; ++g) {
+      add_gates<R, N>(tile, left + g * kGates / 4, row_stride, right + g * kGates / 4 * V,
+                      operands<S>(units), [&](int r, int n, Vector<T> part) {
+                        if (copies == 1) return part;
+                        return part * load_some(mask_of(r) + g * gate_stride + n * V, columns(n));
+                      });
     }
   }
 
@@ -264,9 +273,17 @@ class Backward {
     if constexpr (kTiles) return take_tall_step(share, t, onward, rows);
     by_panels(share.from, share.to, [&](auto group, int64_t panel) {
       constexpr int N = decltype(group)::value;
-      deal<N>(onward, [&](int64_t from, int height) {
-        GATEWISE_WITH_HEIGHT(height, N, (step_tile<R, N>(share, t, panel, from)));
-      });
+      T tile[kRowsOfBlock * N * V];
+      for (int64_t from = 0; from < onward; from += kRowsOfBlock) {
+        const int64_t some = std::min(kRowsOfBlock, onward - from);
+        hidden_tile<N>(tile, some, share, t + 1, panel, from);
+        for (int64_t r = 0; r < some; ++r) {
+#pragma GCC unroll 32
+          for (int n = 0; n < N; ++n) {
+            pass(share, t, panel + n, from + r, tile + (r * N + n) * V);
+          }
+        }
+      }
       const T none[V] = {};
       for (int64_t row = onward; row < rows; ++row) {
 #pragma GCC unroll 32
@@ -330,23 +347,12 @@ class Backward {
     return {b, place, at, dy, t + 1 == ragged_.length[static_cast<size_t>(s)]};
   }
 
-  template <int R, int N>
-  void step_tile(const Share& share, int64_t t, int64_t panel, int64_t from) {
-    T tile[R][N][V];
-    hidden_tile<R, N>(tile, share, t + 1, panel, from);
-#pragma GCC unroll 32
-    for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 32
-      for (int n = 0; n < N; ++n) pass(share, t, panel + n, from + r, tile[r][n]);
-    }
-  }
-
-  // The part of the gradient of h_{t-1} that flows through the gates of step t.
-  template <int R, int N>
-  GATEWISE_INLINE void hidden_tile(T (&tile)[R][N][V], const Share& share, int64_t t, int64_t panel,
-                                   int64_t from) const {
-    gradient_tile<R, N>(
-        tile, step_gates(share, t, from), recurrent_ + panel * gate_depth() * V, copies_,
+  // The part of the gradients of h_{t-1} that flows through the gates of step t.
+  template <int N>
+  void hidden_tile(T* tile, int64_t rows, const Share& share, int64_t t, int64_t panel,
+                   int64_t from) const {
+    gradient_tile<N>(
+        tile, rows, step_gates(share, t, from), recurrent_ + panel * gate_depth() * V, copies_,
         [&](int r) {
           return as(layer_.recurrent_masks) + of_batch(share, from + r) * n_.units + panel * V;
         },
@@ -475,9 +481,14 @@ class Backward {
             }
           });
         } else {
-          deal<N>(rows, [&](int64_t from, int height) {
-            GATEWISE_WITH_HEIGHT(height, N, (start_tile<R, N>(share, panel, from)));
-          });
+          T tile[kRowsOfBlock * N * V];
+          for (int64_t from = 0; from < rows; from += kRowsOfBlock) {
+            const int64_t some = std::min(kRowsOfBlock, rows - from);
+            hidden_tile<N>(tile, some, share, 0, panel, from);
+            for (int64_t n = 0; n < some * N; ++n) {
+              store_start(share, panel + n % N, from + n / N, load(tile + n * V));
+            }
+          }
         }
         for (int64_t row = rows; row < share.rows.rows; ++row) {
 #pragma GCC unroll 32
@@ -503,17 +514,6 @@ class Backward {
         }
         store_some(as(gradient_.dc0) + at, dc, n_.columns(j));
       }
-    }
-  }
-
-  template <int R, int N>
-  void start_tile(const Share& share, int64_t panel, int64_t from) {
-    T tile[R][N][V];
-    hidden_tile<R, N>(tile, share, 0, panel, from);
-#pragma GCC unroll 32
-    for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 32
-      for (int n = 0; n < N; ++n) store_start(share, panel + n, from + r, load(tile[r][n]));
     }
   }
 
@@ -755,10 +755,10 @@ class Backward {
         });
         return;
       }
-      deal<N>(count, [&](int64_t row, int height) {
+      for (int64_t row = 0; row < count; row += kRowsOfBlock) {
         const Left rows{gates.data + row * gates.row_stride, gates.row_stride, gates.panel_stride};
-        GATEWISE_WITH_HEIGHT(height, N, (input_tile<R, N>(panel, from + row, rows)));
-      });
+        input_tile<N>(panel, from + row, std::min(kRowsOfBlock, count - row), rows);
+      }
     });
   }
 
@@ -784,22 +784,21 @@ class Backward {
     }
   }
 
-  template <int R, int N>
-  void input_tile(int64_t panel, int64_t place, Left gates) {
-    T tile[R][N][V];
-    const auto source = [&](int r) { return ragged_.source[static_cast<size_t>(place + r)]; };
-    gradient_tile<R, N>(
-        tile, gates, kernel_ + panel * gate_depth() * V, input_copies_,
+  template <int N>
+  void input_tile(int64_t panel, int64_t place, int64_t rows, Left gates) {
+    T tile[kRowsOfBlock * N * V];
+    const auto source = [&](int64_t r) { return ragged_.source[static_cast<size_t>(place + r)]; };
+    gradient_tile<N>(
+        tile, rows, gates, kernel_ + panel * gate_depth() * V, input_copies_,
         [&](int r) {
           return as(layer_.input_masks) + source(r) / n_.steps * n_.features + panel * V;
         },
         n_.batch * n_.features, [&](int n) { return n_.feature_columns(panel + n); });
-#pragma GCC unroll 32
-    for (int r = 0; r < R; ++r) {
+    for (int64_t r = 0; r < rows; ++r) {
       T* to = as(gradient_.dx) + source(r) * n_.features + panel * V;
 #pragma GCC unroll 32
       for (int n = 0; n < N; ++n) {
-        store_some(to + n * V, load(tile[r][n]), n_.feature_columns(panel + n));
+        store_some(to + n * V, load(tile + (r * N + n) * V), n_.feature_columns(panel + n));
       }
     }
   }
