@@ -80,7 +80,9 @@ class Backward {
     share.to = deal_.by_units ? n_.panels * (number + 1) / deal_.members : n_.panels;
     share.rows = lanes_[static_cast<size_t>(share.lane)];
     share.now = rows_ + number * lane_rows_;
-    if constexpr (kTiles) clear_padding(share);
+    if (kTiles && share.to == n_.panels) {
+      for (int64_t t : {0, 1}) clear_padding(running_gates(share, t), lane_rows_);
+    }
     for (int64_t t = ragged_.longest - 1; t >= 0; --t) {
       take_step(share, t);
       barrier_.wait();
@@ -230,11 +232,11 @@ class Backward {
 
   // gradient_tile() on tiles, for which `left` holds the gates as panels of operands.
   template <int N, class MaskOf, class Columns, class Meanwhile>
-  void tall_gradient_tile(T (&tile)[kTallest][N][V], int rows, LeftFactor left, const S* right,
+  void tall_gradient_tile(T (&tile)[kTallest][N][V], int rows, LeftFactor<S> left, const S* right,
                           int64_t copies, MaskOf mask_of, int64_t gate_stride, Columns columns,
                           Meanwhile meanwhile) const {
     const int64_t panels = gate_depth() / V;
-    const RightFactor weights{right, gate_depth() * V};
+    const RightFactor<S> weights{right, gate_depth() * V};
     if (copies == 1) {
       return multiply_on_tiles<N>(rows, left, weights, panels, nullptr, reinterpret_cast<T*>(tile),
                                   N * V, meanwhile);
@@ -242,8 +244,8 @@ class Backward {
     std::memset(tile, 0, sizeof tile);
     for (int64_t g = 0; g < 4; ++g) {
       T part[kTallest][N][V];
-      const LeftFactor of_gate{left.data + g * panels / 4 * left.panel, left.panel, 0};
-      const RightFactor of_gates{right + g * gate_depth() / 4 * V, gate_depth() * V};
+      const LeftFactor<S> of_gate{left.data + g * panels / 4 * left.panel, left.panel, 0};
+      const RightFactor<S> of_gates{right + g * gate_depth() / 4 * V, gate_depth() * V};
       multiply_on_tiles<N>(rows, of_gate, of_gates, panels / 4, nullptr, reinterpret_cast<T*>(part),
                            N * V, meanwhile);
       for (int r = 0; r < rows; ++r) {
@@ -362,7 +364,7 @@ class Backward {
   template <int N, class Meanwhile>
   void tall_hidden_tile(T (&tile)[kTallest][N][V], int rows, const Share& share, int64_t t,
                         int64_t panel, int64_t from, Meanwhile meanwhile) const {
-    const LeftFactor gates{running_gates(share, t, 0, from), lane_rows_ * V, 0};
+    const LeftFactor<S> gates{running_gates(share, t) + from * V, lane_rows_ * V, 0};
     tall_gradient_tile<N>(
         tile, rows, gates, recurrent_ + panel * gate_depth() * V, copies_,
         [&](int r) {
@@ -376,14 +378,12 @@ class Backward {
     if constexpr (kReadsReserve) {
       return {gates_at(0, first(t) + sorted(share, row)), 4 * V, n_.places * 4 * V};
     } else {
-      return {running_gates(share, t, 0, row), kGates, lane_rows_ * kGates};
+      return {running_gates(share, t) + row * kGates, kGates, lane_rows_ * kGates};
     }
   }
   // Where the scan keeps the gradients of step t as operands, for step t - 1.
-  S* running_gates(const Share& share, int64_t t, int64_t panel, int64_t row) const {
-    S* const lane = running_gates_[t & 1] + share.lane * lane_rows_ * gate_depth();
-    if (kTiles) return lane + panel_of_operands<S>(panel, row, lane_rows_);
-    return lane + (panel * lane_rows_ + row) * kGates;
+  S* running_gates(const Share& share, int64_t t) const {
+    return running_gates_[t & 1] + share.lane * lane_rows_ * gate_depth();
   }
 
   void pass(const Share& share, int64_t t, int64_t panel, int64_t row, const T* through) {
@@ -423,30 +423,33 @@ class Backward {
     store(gates + 2 * V, dc * i * gate_.cell_derivative<kUsual, T>(zg, g));
     store(gates + 3 * V, dh * activated * gate_.gate_derivative<kUsual, T>(zo, o));
     store(running(share, panel, row), dc * f);
-    if constexpr (!kReadsReserve)
-      convert_gates(running_gates(share, t, panel, row), lane_rows_, gates, columns);
+    if constexpr (!kReadsReserve) {
+      convert_gates(running_gates(share, t), panel, row, lane_rows_, gates, columns);
+    }
   }
 
-  // Converts the gradients of the gates of one place and panel to operands, among those of `rows`
-  // places.
-  void convert_gates(S* to, int64_t rows, const T* gates, int columns) const {
-    const int64_t next = kTiles ? rows * next_gate() : next_gate();
+  // Converts the gradients of the gates of one row and panel to operands, among those of `rows`.
+  void convert_gates(S* to, int64_t panel, int64_t row, int64_t rows, const T* gates,
+                     int columns) const {
 #pragma GCC unroll 32
     for (int g = 0; g < 4; ++g) {
-      store_terms<S>(to + g * next, only<T>(load(gates + g * V), columns));
+      const Vector<T> gradient = only<T>(load(gates + g * V), columns);
+      if constexpr (kTiles) {
+        store_panel<S>(to + g * rows * next_gate(), panel, row, rows, gradient);
+      } else {
+        store_terms<S>(to + (panel * rows + row) * kGates + g * next_gate(), gradient);
+      }
     }
   }
 
   // Tiles read whole panels of operands, and nothing else is written behind the last panel of
   // units.
-  void clear_padding(const Share& share) const {
-    if (share.to < n_.panels || n_.panels % kTerms<S> == 0) return;
-    for (int64_t row = 0; row < share.rows.rows; ++row) {
-      for (int64_t t : {0, 1}) clear_gates(running_gates(share, t, n_.panels, row), lane_rows_);
+  void clear_padding(S* to, int64_t rows) const {
+    if (n_.panels % kTerms<S> == 0) return;
+    constexpr T none[4 * V] = {};
+    for (int64_t row = 0; row < rows; ++row) {
+      convert_gates(to, n_.panels, row, rows, none, static_cast<int>(V));
     }
-  }
-  void clear_gates(S* to, int64_t rows) const {
-    for (int g = 0; g < 4; ++g) std::fill_n(to + g * rows * next_gate(), kGates / 4, S{});
   }
 
   // The gradient of the output of a row and of the masked positions after it that repeat it.
@@ -601,8 +604,8 @@ class Backward {
                    int64_t depth) const {
     if constexpr (kTiles) {
       const int64_t count = right_operands<S>(depth);
-      const LeftFactor lefts{left, V * V, span_ / kTerms<S> * V};
-      const RightFactor gates{right, count * V};
+      const LeftFactor<S> lefts{left, V * V, span_ / kTerms<S> * V};
+      const RightFactor<S> gates{right, count * V};
       const T* from = first ? nullptr : sums;
       if (rows.copies == 4) {
         multiply_on_tiles<4, true>(V, lefts, gates, count / V, from, sums, 4 * V, [] {});
@@ -750,7 +753,7 @@ class Backward {
       constexpr int N = decltype(group)::value;
       if constexpr (kTiles) {
         deal_tall(count, [&](int64_t row, int height) {
-          const LeftFactor left{gates.data + row * V, kBlock * V, 0};
+          const LeftFactor<S> left{gates.data + row * V, kBlock * V, 0};
           tall_input_tile<N>(panel, from + row, height, left);
         });
         return;
@@ -770,16 +773,10 @@ class Backward {
       S* const block = rights_ + member * right_size();
       for (int64_t j = 0; j < n_.panels; ++j) {
         for (int64_t k = 0; k < count; ++k) {
-          S* const to = block + (kTiles ? panel_of_operands<S>(j, k, kBlock)  //
-                                        : (j * kBlock + k) * kGates);
-          convert_gates(to, kBlock, gates_at(j, place + k), n_.columns(j));
+          convert_gates(block, j, k, kBlock, gates_at(j, place + k), n_.columns(j));
         }
       }
-      if (kTiles && n_.panels % kTerms<S> != 0) {
-        for (int64_t k = 0; k < count; ++k) {
-          clear_gates(block + panel_of_operands<S>(n_.panels, k, kBlock), kBlock);
-        }
-      }
+      if (kTiles) clear_padding(block, kBlock);
       return {block, kGates, kBlock * kGates};
     }
   }
@@ -804,7 +801,7 @@ class Backward {
   }
 
   template <int N>
-  void tall_input_tile(int64_t panel, int64_t place, int rows, LeftFactor gates) {
+  void tall_input_tile(int64_t panel, int64_t place, int rows, LeftFactor<S> gates) {
     T tile[kTallest][N][V];
     const auto source = [&](int r) { return ragged_.source[static_cast<size_t>(place + r)]; };
     tall_gradient_tile<N>(
@@ -892,10 +889,8 @@ int32_t backward(const gatewise_lstm* layers, const gatewise_gradient* gradients
       if (layers->double_precision) return run<double>(layers, gradients, count, team);
       return run<float>(layers, gradients, count, team);
 #endif
-#ifndef GATEWISE_TILES
     case GATEWISE_BFLOAT16X3:
       return run<SplitPair>(layers, gradients, count, team);
-#endif
     default:
       return run<Pair>(layers, gradients, count, team);
   }

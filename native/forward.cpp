@@ -125,10 +125,10 @@ class Forward {
   int64_t running(const Share& share, int64_t panel, int64_t row) const {
     return ((share.lane * n_.panels + panel) * lane_rows_ + row) * V;
   }
-  // The operands of h for one gate, from a panel and row on.
-  S* left(int now, const Share& share, int64_t gate, int64_t panel, int64_t row) const {
+  // The operands of h for one gate, from a row on.
+  S* left(int now, const Share& share, int64_t gate, int64_t row) const {
     const int64_t copy = (share.lane * copies_ + gate) * operand_panels<S>(n_.units) * lane_rows_;
-    return left_[now] + copy * V + panel_of_operands<S>(panel, row, lane_rows_);
+    return left_[now] + (copy + row) * V;
   }
 
   // Whether the products read h as it is: as single terms, without masks.
@@ -138,11 +138,13 @@ class Forward {
   // Stores h as the products of the next step read it.
   void store_left(const Share& share, int now, int64_t panel, int64_t row, Vector<T> h) {
     const int columns = n_.columns(panel);
-    if (copies_ == 1) return store_terms<S>(left(now, share, 0, panel, row), only<T>(h, columns));
+    if (copies_ == 1) {
+      return store_panel<S>(left(now, share, 0, 0), panel, row, lane_rows_, only<T>(h, columns));
+    }
     const T* masks = as(layer_.recurrent_masks) + of_batch(share, row) * n_.units + panel * V;
     for (int64_t g = 0; g < 4; ++g) {
       const Vector<T> mask = load_some(masks + g * n_.batch * n_.units, columns);
-      store_terms<S>(left(now, share, g, panel, row), only<T>(h * mask, columns));
+      store_panel<S>(left(now, share, g, 0), panel, row, lane_rows_, only<T>(h * mask, columns));
     }
   }
 
@@ -168,7 +170,9 @@ class Forward {
     if (share.to < n_.panels || n_.panels % kTerms<S> == 0) return;
     for (int64_t g = 0; g < copies_; ++g) {
       for (int64_t row = 0; row < share.rows.rows; ++row) {
-        for (int now : {0, 1}) std::fill_n(left(now, share, g, n_.panels, row), V / kTerms<S>, S{});
+        for (int now : {0, 1}) {
+          store_panel<S>(left(now, share, g, 0), n_.panels, row, lane_rows_, Vector<T>{});
+        }
       }
     }
   }
@@ -227,7 +231,7 @@ class Forward {
                             n_.feature_columns(p));
         }
         const int64_t copy = g * operand_panels<S>(n_.features) * kBlock * V;
-        store_terms<S>(share.inputs + copy + panel_of_operands<S>(p, at, kBlock), left);
+        store_panel<S>(share.inputs + copy, p, at, kBlock, left);
       }
     }
   }
@@ -248,7 +252,7 @@ class Forward {
   void tall_input_tile(const Share& share, int64_t panel, int64_t from, int rows,
                        const int64_t* places) {
     const int64_t depth = right_operands<S>(n_.features);
-    const LeftFactor left{share.inputs + from * V, kBlock * V, depth * kBlock};
+    const LeftFactor<S> left{share.inputs + from * V, kBlock * V, depth * kBlock};
     T sums[kTallest][4 * V];
     for (int r = 0; r < rows; ++r) std::copy_n(bias_ + 4 * panel * V, 4 * V, sums[r]);
     T* const gates = gates_at(panel, places[from]);
@@ -264,9 +268,9 @@ class Forward {
 
   // A product on tiles of the four gates of a panel, whose sums are 4 V apart in both places.
   template <class Meanwhile>
-  static void multiply_by_gates(int rows, LeftFactor left, int64_t copies, const Pair* right,
+  static void multiply_by_gates(int rows, LeftFactor<S> left, int64_t copies, const S* right,
                                 int64_t depth, const T* from, T* to, Meanwhile meanwhile) {
-    const RightFactor gates{right, depth * V};
+    const RightFactor<S> gates{right, depth * V};
     if (copies == 4) {
       multiply_on_tiles<4, true>(rows, left, gates, depth / V, from, to, 4 * V, meanwhile);
     } else {
@@ -359,7 +363,7 @@ class Forward {
       for (int v = 0; v < 4 * P; ++v) acc[r][v] = Vector<T>{};
     }
     const int64_t depth = operands<S>(n_.units);
-    sum_panels<R, 4 * P>(acc, left(step.now, share, 0, 0, from), lane_rows_ * V, copies_, depth,
+    sum_panels<R, 4 * P>(acc, left(step.now, share, 0, from), lane_rows_ * V, copies_, depth,
                          recurrent_ + panel * depth * 4 * V, depth * 4 * V);
     T tile[P][R][4 * V];
 #pragma GCC unroll 32
@@ -409,7 +413,7 @@ class Forward {
   void multiply_hidden(const Share& share, const Step& step, int64_t panel, int64_t from, int rows,
                        T* sums, Activation& before) {
     const int64_t depth = right_operands<S>(n_.units);
-    const LeftFactor factor{left(step.now, share, 0, 0, from), lane_rows_ * V, depth * lane_rows_};
+    const LeftFactor<S> factor{left(step.now, share, 0, from), lane_rows_ * V, depth * lane_rows_};
     const T* z = gates_at(panel, step.gates_place + from);
     if (rows % 16 != 0) {  // there may be nothing behind it to fill tiles
       std::copy_n(z, rows * 4 * V, sums);
@@ -549,10 +553,8 @@ int32_t forward(const gatewise_lstm* layers, int32_t count, Team& team) {
       if (layers->double_precision) return run<double>(layers, count, team);
       return run<float>(layers, count, team);
 #endif
-#ifndef GATEWISE_TILES
     case GATEWISE_BFLOAT16X3:
       return run<SplitPair>(layers, count, team);
-#endif
     default:
       return run<Pair>(layers, count, team);
   }

@@ -25,6 +25,7 @@ namespace gatewise {
 namespace {
 
 bool always() { return true; }
+bool never() { return false; }
 #ifdef GATEWISE_AVX512
 bool has_avx512() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
@@ -33,6 +34,8 @@ bool has_avx512() {
 #endif
 #ifdef GATEWISE_AVX512BF16
 bool has_avx512bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
+// Intel's processors take twice the time of AMD's for vdpbf16ps, and are faster without it.
+bool is_amd() { return __builtin_cpu_is("amd"); }
 #endif
 #ifdef GATEWISE_AMX
 // Linux grants a process the registers of AMX when it asks for them: arch_prctl(2).
@@ -51,9 +54,9 @@ bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_support
 
 struct Isa {
   const char* name;
-  Kernels full, bfloat16, bfloat16x3;
+  Kernels full, bfloat16;
   Steps steps;
-  bool has_bfloat16;
+  bool (*has_bfloat16)(), (*has_bfloat16x3)();  // whether these are faster than float
   bool (*runs_here)();
 };
 
@@ -63,26 +66,26 @@ struct Isa {
 // Best first.
 const Isa kIsas[] = {
 #ifdef GATEWISE_AMX
-    {"amx", GATEWISE_KERNELS(avx512), GATEWISE_KERNELS(amx), GATEWISE_KERNELS(avx512bf16),
-     GATEWISE_STEPS(avx512), true, has_amx},
+    {"amx", GATEWISE_KERNELS(avx512), GATEWISE_KERNELS(amx), GATEWISE_STEPS(avx512), always, always,
+     has_amx},
 #endif
 #ifdef GATEWISE_AVX512BF16
-    {"avx512bf16", GATEWISE_KERNELS(avx512), GATEWISE_KERNELS(avx512bf16),
-     GATEWISE_KERNELS(avx512bf16), GATEWISE_STEPS(avx512), true, has_avx512bf16},
+    {"avx512bf16", GATEWISE_KERNELS(avx512), GATEWISE_KERNELS(avx512bf16), GATEWISE_STEPS(avx512),
+     is_amd, never, has_avx512bf16},
 #endif
 #ifdef GATEWISE_AVX512
-    {"avx512", GATEWISE_KERNELS(avx512), GATEWISE_KERNELS(avx512), GATEWISE_KERNELS(avx512),
-     GATEWISE_STEPS(avx512), false, has_avx512},
+    {"avx512", GATEWISE_KERNELS(avx512), GATEWISE_KERNELS(avx512), GATEWISE_STEPS(avx512), never,
+     never, has_avx512},
 #endif
 #ifdef GATEWISE_AVX2
-    {"avx2", GATEWISE_KERNELS(avx2), GATEWISE_KERNELS(avx2), GATEWISE_KERNELS(avx2),
-     GATEWISE_STEPS(avx2), false, has_avx2},
+    {"avx2", GATEWISE_KERNELS(avx2), GATEWISE_KERNELS(avx2), GATEWISE_STEPS(avx2), never, never,
+     has_avx2},
 #endif
-    {"portable", GATEWISE_KERNELS(portable), GATEWISE_KERNELS(portable), GATEWISE_KERNELS(portable),
-     GATEWISE_STEPS(portable), false, always},
+    {"portable", GATEWISE_KERNELS(portable), GATEWISE_KERNELS(portable), GATEWISE_STEPS(portable),
+     never, never, always},
 #ifdef GATEWISE_AMX_EMULATED  // for tests, by its name
     {"amx_emulated", GATEWISE_KERNELS(avx512), GATEWISE_KERNELS(amx_emulated),
-     GATEWISE_KERNELS(avx512), GATEWISE_STEPS(avx512), false, has_avx512},
+     GATEWISE_STEPS(avx512), never, never, has_avx512},
 #endif
 };
 
@@ -101,8 +104,20 @@ const Isa& isa() {
 }
 
 const Kernels& kernels(const gatewise_lstm& layer) {
-  if (layer.products == GATEWISE_FULL) return isa().full;
-  return layer.products == GATEWISE_BFLOAT16 ? isa().bfloat16 : isa().bfloat16x3;
+  return layer.products == GATEWISE_FULL ? isa().full : isa().bfloat16;
+}
+
+// With fewer rows, three products on tiles of 16 rows take longer than one of float.
+constexpr int64_t kFewForSplit = 8;
+
+// The layers, with products of float where those that were asked for are slower.
+std::vector<gatewise_lstm> worthwhile(const gatewise_lstm* layers, int32_t count) {
+  std::vector<gatewise_lstm> all(layers, layers + count);
+  if (layers->products == GATEWISE_BFLOAT16X3 && layers->batch < kFewForSplit &&
+      isa().has_bfloat16x3()) {
+    for (gatewise_lstm& layer : all) layer.products = GATEWISE_FULL;
+  }
+  return all;
 }
 
 bool known(int32_t activation) {
@@ -185,8 +200,9 @@ int32_t gatewise_lstm_forward(const gatewise_lstm* layers, int32_t count) {
     if (!gatewise::alike(layers[n], layers[0])) return GATEWISE_BAD_ARGUMENT;
   }
   try {
+    const auto all = gatewise::worthwhile(layers, count);
     gatewise::Team team(gatewise::wanted(layers, count));
-    return gatewise::kernels(*layers).forward(layers, count, team);
+    return gatewise::kernels(all[0]).forward(all.data(), count, team);
   } catch (const std::bad_alloc&) {
     return GATEWISE_NO_MEMORY;
   }
@@ -200,8 +216,9 @@ int32_t gatewise_lstm_backward(const gatewise_lstm* layers, const gatewise_gradi
     if (!gatewise::alike(layers[n], layers[0])) return GATEWISE_BAD_ARGUMENT;
   }
   try {
+    const auto all = gatewise::worthwhile(layers, count);
     gatewise::Team team(gatewise::wanted(layers, count));
-    return gatewise::kernels(*layers).backward(layers, gradients, count, team);
+    return gatewise::kernels(all[0]).backward(all.data(), gradients, count, team);
   } catch (const std::bad_alloc&) {
     return GATEWISE_NO_MEMORY;
   }
@@ -259,8 +276,16 @@ void gatewise_keep_memory(void) {
 const char* gatewise_isa(void) { return gatewise::isa().name; }
 
 int32_t gatewise_has_products(int32_t products) {
-  return products == GATEWISE_FULL ||
-         (products == GATEWISE_BFLOAT16 && gatewise::isa().has_bfloat16);
+  switch (products) {
+    case GATEWISE_FULL:
+      return true;
+    case GATEWISE_BFLOAT16:
+      return gatewise::isa().has_bfloat16();
+    case GATEWISE_BFLOAT16X3:
+      return gatewise::isa().has_bfloat16x3();
+    default:
+      return false;
+  }
 }
 
 }  // extern "C"

@@ -172,8 +172,10 @@ void gatewise_keep_memory(void);
 const char* gatewise_isa(void);
 
 // Whether that instruction set computes these products faster than those of GATEWISE_FULL. Where it
-// does not, it computes the same numbers slowly. Three instructions of AVX512-BF16 take longer than
-// the two of AVX-512 that they replace, so GATEWISE_BFLOAT16X3 is never faster there.
+// does not, it computes the same numbers slowly. Tiles of AMX are faster with both; batches of
+// fewer than 8 sequences use GATEWISE_FULL in place of GATEWISE_BFLOAT16X3 there. AVX512-BF16 is
+// faster with GATEWISE_BFLOAT16 on AMD's processors; three of its instructions take longer than the
+// two of AVX-512 that they replace. On Intel's, one takes as long as two.
 int32_t gatewise_has_products(int32_t products);
 
 #ifdef __cplusplus

@@ -123,6 +123,22 @@ int64_t panel_of_operands(int64_t panel, int64_t row, int64_t rows) {
   return (panel / kTerms<S> * rows + row) * kWidth<S> + panel % kTerms<S> * (kWidth<S> / kTerms<S>);
 }
 
+// Stores a panel of terms of one row of a left factor with so many rows. On tiles, the higher pairs
+// of 16 split operands come before the lower ones.
+template <class S>
+GATEWISE_INLINE void store_panel(S* left, int64_t panel, int64_t row, int64_t rows,
+                                 Vector<Sum<S>> x) {
+  if constexpr (kTiles) {
+    S* const operands = left + (panel / kTerms<S> * rows + row) * kWidth<S>;
+    Pair* const to =
+        reinterpret_cast<Pair*>(operands) + panel % kTerms<S> * (kWidth<S> / kTerms<S>);
+    store_neighbours(to, x);
+    if constexpr (std::is_same_v<S, SplitPair>) store_neighbours(to + kWidth<S>, remainder(x));
+  } else {
+    store_terms<S>(left + panel_of_operands<S>(panel, row, rows), x);
+  }
+}
+
 // The operands of a right factor for so many terms; tiles want whole panels.
 template <class S>
 int64_t right_operands(int64_t terms) {

@@ -103,13 +103,16 @@ struct Tiles {};
 constexpr int kTallest = 32;  // rows of one multiplication
 
 // [panels of 16 operands][rows][16], in whole sixteens of rows; one for each gate, or one for all.
+// 16 split operands are 16 higher pairs before 16 lower ones.
+template <class S>
 struct LeftFactor {
-  const Pair* data;
+  const S* data;
   int64_t panel, gate;  // from one to the next
 };
 // [vectors of the result][panels of 16 operands][16][16]
+template <class S>
 struct RightFactor {
-  const Pair* data;
+  const S* data;
   int64_t vector;  // from one to the next
 };
 
@@ -117,8 +120,8 @@ struct RightFactor {
 // `row` floats apart. Without `from`, sums start at zero. Whole sixteens of rows are read and
 // written. Tiles add first and second terms of pairs apart, vector instructions one after the
 // other. The processor multiplies while it does what `meanwhile` asks for, count_calls() times.
-template <int N, bool kPerGate = false, class Meanwhile>
-void multiply_on_tiles(int rows, LeftFactor left, RightFactor right, int64_t panels,
+template <int N, bool kPerGate = false, class S, class Meanwhile>
+void multiply_on_tiles(int rows, LeftFactor<S> left, RightFactor<S> right, int64_t panels,
                        const float* from, float* to, int64_t row, Meanwhile meanwhile);
 
 template <int N>

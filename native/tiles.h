@@ -138,40 +138,55 @@ GATEWISE_INLINE void transpose(Vector<Pair> (&rows)[16]) {
   });
 }
 
+GATEWISE_INLINE void transpose(Vector<SplitPair> (&rows)[16]) {
+  Vector<Pair> high[16], low[16];
+  for (int n = 0; n < 16; ++n) high[n] = rows[n].high, low[n] = rows[n].low;
+  transpose(high);
+  transpose(low);
+  for (int n = 0; n < 16; ++n) rows[n] = {high[n], low[n]};
+}
+
 // multiply_on_tiles() with at most four tiles of sums, 0 to 3. The left factor is in 4 and 5, the
 // right one in 6 and 7.
-template <int kTall, int N, bool kPerGate, class Meanwhile>
-GATEWISE_INLINE void multiply_four_tiles(LeftFactor left, RightFactor right, int64_t panels,
+template <int kTall, int N, bool kPerGate, class S, class Meanwhile>
+GATEWISE_INLINE void multiply_four_tiles(LeftFactor<S> left, RightFactor<S> right, int64_t panels,
                                          const float* from, float* to, int64_t row,
                                          Meanwhile meanwhile) {
   static_assert(kTall * N <= 4, "tiles");
-  constexpr int64_t kPanel = kTileRows * 16;
+  constexpr int64_t kPanel = kTileRows * 16, kRowBytes = 16 * sizeof(S);
+  const auto load_left = [](auto r, const S* operands, int part) {
+    load_tile<4 + r>(reinterpret_cast<const Pair*>(operands + r * kPanel) + part * 16, kRowBytes);
+  };
+  // Adds the products of one part of each left operand and one of each right operand.
+  const auto add = [&](int left_part, int right_part) {
+    if constexpr (!kPerGate) {
+      with_each<kTall>([&](auto r) { load_left(r, left.data, left_part); });
+    }
+    with_each<N>([&](auto n) {
+      const S* const vector = right.data + n * right.vector;
+      load_tile<6 + n % 2>(reinterpret_cast<const Pair*>(vector) + right_part * 16, kRowBytes);
+      with_each<kTall>([&](auto r) {
+        if constexpr (kPerGate) load_left(r, left.data + n * left.gate, left_part);
+        multiply_tiles<r * N + n, 4 + r, 6 + n % 2>();
+      });
+    });
+  };
   with_each<kTall * N>([&](auto n) {
     if (!from) return clear_tile<n>();
     load_tile<n>(from + n / N * kTileRows * row + n % N * 16, row * 4);
   });
   for (int64_t k = 0; k < panels; ++k, left.data += left.panel, right.data += kPanel) {
-    if constexpr (!kPerGate) {
-      with_each<kTall>([&](auto r) { load_tile<4 + r>(left.data + r * kPanel, kTileBytes); });
-    }
-    with_each<N>([&](auto n) {
-      load_tile<6 + n % 2>(right.data + n * right.vector, kTileBytes);
-      with_each<kTall>([&](auto r) {
-        if constexpr (kPerGate) {
-          load_tile<4 + r>(left.data + n * left.gate + r * kPanel, kTileBytes);
-        }
-        multiply_tiles<r * N + n, 4 + r, 6 + n % 2>();
-      });
-    });
+    if constexpr (sizeof(S) > sizeof(Pair)) add(0, 1), add(1, 0);
+    add(0, 0);
     meanwhile();
   }
   with_each<kTall * N>(
       [&](auto n) { store_tile<n>(to + n / N * kTileRows * row + n % N * 16, row * 4); });
 }
 
-template <int N, bool kPerGate, class Meanwhile>
-GATEWISE_INLINE void multiply_on_tiles(int rows, LeftFactor left, RightFactor right, int64_t panels,
-                                       const float* from, float* to, int64_t row,
+template <int N, bool kPerGate, class S, class Meanwhile>
+GATEWISE_INLINE void multiply_on_tiles(int rows, LeftFactor<S> left, RightFactor<S> right,
+                                       int64_t panels, const float* from, float* to, int64_t row,
                                        Meanwhile meanwhile) {
   if (rows <= kTileRows) {
     return multiply_four_tiles<1, N, kPerGate>(left, right, panels, from, to, row, meanwhile);
@@ -179,8 +194,8 @@ GATEWISE_INLINE void multiply_on_tiles(int rows, LeftFactor left, RightFactor ri
   // Two tiles of rows by two of columns need four loads for four products instead of five.
   constexpr int kColumns = N < 2 ? N : 2;
   for (int n = 0; n < N; n += kColumns) {
-    const LeftFactor of_gates{left.data + (kPerGate ? n * left.gate : 0), left.panel, left.gate};
-    const RightFactor columns{right.data + n * right.vector, right.vector};
+    const LeftFactor<S> of_gates{left.data + (kPerGate ? n * left.gate : 0), left.panel, left.gate};
+    const RightFactor<S> columns{right.data + n * right.vector, right.vector};
     multiply_four_tiles<2, kColumns, kPerGate>(
         of_gates, columns, panels, from ? from + n * 16 : nullptr, to + n * 16, row, meanwhile);
   }

@@ -339,6 +339,13 @@ def test_products_of_bfloat16_are_used_where_they_pay():
     assert (1e-4 < moved < 2e-2) if here == "bfloat16" else moved == 0
 
 
+def test_split_products_are_used_where_they_pay():
+    here = "bfloat16x3" if library.has_products("bfloat16x3") else "float32"
+    assert support.products(layers.LSTMCell(64), "bfloat16x3") == here
+    assert support.products(layers.LSTMCell(63), "bfloat16x3") == "float32"
+    assert library.has_products("bfloat16x3") == (library.isa() == "amx")
+
+
 # What cannot run natively.
 
 

@@ -172,7 +172,7 @@ def _why_not_dtype(layer: Any, cell: Any) -> str | None:
 
 
 # With fewer units rounding the operands takes longer than their products save (docs/log.md).
-FEW_FOR_BFLOAT16 = 16
+LEAST_UNITS = {"float32": 1, "bfloat16": 16, "bfloat16x3": 64}
 
 
 def products(cell: Any, chosen: str) -> str:
@@ -182,7 +182,7 @@ def products(cell: Any, chosen: str) -> str:
     be slower here than those of float32 are not used.
     """
     wanted = "bfloat16" if cell.compute_dtype == "bfloat16" else chosen
-    pays = cell.units >= FEW_FOR_BFLOAT16 and library.has_products(wanted)
+    pays = cell.units >= LEAST_UNITS[wanted] and library.has_products(wanted)
     return wanted if pays and cell.compute_dtype != "float64" else "float32"
 
 
