@@ -431,38 +431,48 @@ class Forward {
   }
 
   // The activations of c wait for those of the gates, so all rows of the tile take one after the
-  // other: the processor then has several of them in flight.
+  // other: the processor then has several of them in flight. What does not depend on the row is in
+  // local variables, because the compiler would read members again after each store.
   template <bool kUsual>
   void activate_tile(const Share& share, const Step& step, int64_t panel, int64_t from, int rows,
                      T* z) {
     const int64_t at = running(share, panel, from);
     const int64_t past = (panel * n_.places + step.place + from) * V;
     T* const cell = cell_ + at;
-    T* gates = gates_at(panel, step.gates_place + from);
-    for (int r = 0; r < rows; ++r, gates += 4 * V) {
+    T* gates = layer_.reserve ? gates_at(panel, step.gates_place + from) : nullptr;
+    T* past_cell = past_cell_ + past;
+    const Gates gate = gate_;
+    for (int r = 0; r < rows; ++r) {
       T* const row = z + r * 4 * V;
       const Vector<T> zi = load(row), zf = load(row + V), zg = load(row + 2 * V);
       const Vector<T> zo = load(row + 3 * V), c_past = load(cell + r * V);
-      const Vector<T> i = gate_.gate<kUsual, T>(zi), f = gate_.gate<kUsual, T>(zf);
-      const Vector<T> g = gate_.cell<kUsual, T>(zg), o = gate_.gate<kUsual, T>(zo);
+      const Vector<T> i = gate.gate<kUsual, T>(zi), f = gate.gate<kUsual, T>(zf);
+      const Vector<T> g = gate.cell<kUsual, T>(zg), o = gate.gate<kUsual, T>(zo);
       store(cell + r * V, fused<T>(f, c_past, i * g));
       store(row, o);
-      if (layer_.reserve) {
-        store(gates, kUsual ? i : zi);
-        store(gates + V, kUsual ? f : zf);
-        store(gates + 2 * V, kUsual ? g : zg);
-        store(gates + 3 * V, kUsual ? o : zo);
-        store(past_cell_ + past + r * V, c_past);
-      }
+      if (!gates) continue;
+      store(gates, kUsual ? i : zi);
+      store(gates + V, kUsual ? f : zf);
+      store(gates + 2 * V, kUsual ? g : zg);
+      store(gates + 3 * V, kUsual ? o : zo);
+      store(past_cell, c_past);
+      gates += 4 * V;
+      past_cell += V;
     }
-    const T* hidden = hidden_[step.now] + at;
-    T* next = hidden_[1 - step.now] + at;
-    for (int r = 0; r < rows; ++r, next += V, hidden += V) {
-      const Vector<T> h = load(z + r * 4 * V) * gate_.cell<kUsual, T>(load(cell + r * V));
-      store(next, h);
-      if (layer_.reserve) store(past_hidden_ + past + r * V, load(hidden));
-      if (layer_.y) store_some(share.outputs[from + r] + panel * V, h, n_.columns(panel));
-      if (!reads_hidden()) store_left(share, 1 - step.now, panel, from + r, h);
+    const T* const hidden = hidden_[step.now] + at;
+    T* const next = hidden_[1 - step.now] + at;
+    T* const past_hidden = layer_.reserve ? past_hidden_ + past : nullptr;
+    T* const* const outputs = layer_.y ? share.outputs + from : nullptr;
+    const int columns = n_.columns(panel);
+    for (int r = 0; r < rows; ++r) {
+      const Vector<T> h = load(z + r * 4 * V) * gate.cell<kUsual, T>(load(cell + r * V));
+      store(next + r * V, h);
+      if (past_hidden) store(past_hidden + r * V, load(hidden + r * V));
+      if (outputs) store_some(outputs[r] + panel * V, h, columns);
+    }
+    if (reads_hidden()) return;
+    for (int r = 0; r < rows; ++r) {
+      store_left(share, 1 - step.now, panel, from + r, load(next + r * V));
     }
   }
 

@@ -267,8 +267,8 @@ constexpr T kLargestExponent = sizeof(T) == 4 ? T(87) : T(708);
 // 1 / (1 + e^-x)
 template <class T>
 GATEWISE_INLINE Vector<T> sigmoid(Vector<T> x) {
-  const Vector<T> bounded = at_most(at_least<T>(-x, -kLargestExponent<T>), kLargestExponent<T>);
-  const Exponential<T> e = exponential(bounded);
+  const Vector<T> bounded = at_most(at_least<T>(x, -kLargestExponent<T>), kLargestExponent<T>);
+  const Exponential<T> e = exponential(-bounded);
   return reciprocal<T>(fused<T>(e.scale, e.tail, e.scale) + T(1));
 }
 
