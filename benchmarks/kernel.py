@@ -1,12 +1,12 @@
 """How close are the kernels to the fastest matrix product on this machine?
 
-    python benchmarks/kernel.py [--rounds 7]
+    python benchmarks/kernel.py [--rounds 7] [--suffix=-intel]
 
 Times the forward pass (with the reserve, as in training) and the backward pass (all gradients) of
 one layer, called outside any framework. Compares them with sgemm of 1536 x 1536 by NumPy, XLA and,
 if installed, PyTorch, whichever is fastest, on the same number of threads, in alternation. Counts
 only the operations of the products: 8 H (I + H) B T forward and twice as many backward. Writes
-benchmarks/results/kernel.json.
+benchmarks/results/kernel.json, or kernel-intel.json for another processor.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from gatewise.engine import library
 from gatewise.engine.contract import ACTIVATIONS, PRODUCTS
 from gatewise.runs.artefact import environment
 
-RESULTS = Path(__file__).parent / "results" / "kernel.json"
+RESULTS = Path(__file__).parent / "results"
 SHAPES = [  # steps, features, units, batch
     (28, 28, 64, 64),
     (100, 64, 64, 128),
@@ -174,10 +174,11 @@ def measure(shape: tuple[int, int, int, int], rounds: int) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=7)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--suffix", default="")
+    asked = parser.parse_args()
     rows = []
     for shape in SHAPES:
-        row = measure(shape, rounds)
+        row = measure(shape, asked.rounds)
         rows.append(row)
         print(
             f"{row['shape']:22} forward {row['forward GF/s']:5.0f} GF/s "
@@ -189,10 +190,11 @@ def main() -> None:
         "environment": environment(),
         "threads": library.threads(),
         "instruction set": library.isa(),
-        "rounds": rounds,
+        "rounds": asked.rounds,
         "rows": rows,
     }
-    RESULTS.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    path = RESULTS / f"kernel{asked.suffix}.json"
+    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """How much faster is a step of `model.fit` with the engine?
 
     python benchmarks/training.py [--backend jax] [--rounds 9] [--only NAME ...] [--no-torch]
-                                  [--products bfloat16] [--grid] [--one-core]
+                                  [--products bfloat16] [--grid] [--one-core] [--suffix=-intel]
 
 Compares stock Keras on one backend with the same network on the engine, in alternation, each in a
 separate process that waits while the other is timed; on JAX, if PyTorch is installed, also with a
@@ -9,6 +9,8 @@ hand-written training loop around its own nn.LSTM; with --products also with the
 products. Results are medians over rounds; a ratio is the
 median of the ratios of the rounds. Writes benchmarks/results/training.json, for another backend
 training-torch.json and so on, or training-grid.json with --grid.
+
+--suffix becomes part of the name of that file, so that it stands beside that of another processor.
 
 With --one-core, both run on one core, and the figures are processor time: they mean something on a
 machine that is busy with other work as well. The files are then called training-one-core.json and
@@ -363,6 +365,7 @@ def main() -> None:
     parser.add_argument("--products", choices=PRODUCTS[1:], default="")
     parser.add_argument("--grid", action="store_true")
     parser.add_argument("--one-core", action="store_true")
+    parser.add_argument("--suffix", default="")
     parser.add_argument("--contestant", nargs=3, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.contestant:
@@ -377,7 +380,7 @@ def main() -> None:
                 continue
             timed = measure(work, asked.rounds, torch=False, products=asked.products)
             found.append(row := {"workload": work.name} | timed)
-            write(f"training-grid{OF_BACKEND}.json", asked, found)
+            write(f"training-grid{OF_BACKEND}{asked.suffix}.json", asked, found)
             beside = beside_ours(row, asked.products)
             print(f"{work.name:24} stock / ours {row['stock / ours']:.2f}{beside}", flush=True)
     else:
@@ -394,7 +397,7 @@ def main() -> None:
             bars = {} if ONE_CORE else {"least": least, "aim": aim}  # of the elapsed time
             row = {"workload": name} | bars | row
             found.append(row)
-            write(f"training{OF_BACKEND}.json", asked, found)
+            write(f"training{OF_BACKEND}{asked.suffix}.json", asked, found)
             beside = beside_ours(row, "torch") + beside_ours(row, asked.products)
             print(
                 f"{name}\n    stock {row['stock ms']:.2f} ms  ours {row['ours ms']:.2f} ms  "

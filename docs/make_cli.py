@@ -37,7 +37,9 @@ def pages() -> dict[Path, str]:
         DOCS / "cli.md": cli_page(),
         DOCS / "settings.md": settings_page(),
         DOCS / "errors.md": errors_page(),
-        benchmarks: with_tables(benchmarks, experiments_table(), results_table()),
+        benchmarks: with_tables(
+            benchmarks, experiments_table(), backends_table("-intel"), results_table()
+        ),
         DOCS / "tasks.md": with_metrics(DOCS / "tasks.md"),
         readme: with_tables(readme, speed_table(), backends_table()),
     }
@@ -191,16 +193,20 @@ def speed_table() -> str:
     return "\n".join(rows)
 
 
-def backends_table() -> str:
-    """One row per workload that benchmarks/training.py measures on several backends."""
+def backends_table(suffix: str = "") -> str:
+    """One row per workload that benchmarks/training.py measures on several backends.
+
+    `suffix` names the files of another processor than the README's.
+    """
     found: dict[str, dict[str, str]] = {}
     for backend in BACKENDS:
         middle = "" if backend == "jax" else f"-{backend}"
-        path = ROOT / "benchmarks" / "results" / f"training{middle}.json"
+        path = ROOT / "benchmarks" / "results" / f"training{middle}{suffix}.json"
         for one in json.loads(path.read_text())["rows"]:
-            found.setdefault(one["workload"], {})[backend] = (
-                f"{one['stock ms']:.3g} / {one['ours ms']:.3g} ms, {one['stock / ours']:.1f}"
-            )
+            cell = f"{one['stock ms']:.3g} / {one['ours ms']:.3g} ms, {one['stock / ours']:.1f}"
+            if "bfloat16 ms" in one:
+                cell += f" (bfloat16 {one['bfloat16 ms']:.3g} ms)"
+            found.setdefault(one["workload"], {})[backend] = cell
     rows = [f"| a step | {' | '.join(BACKENDS.values())} |", "|---" * (1 + len(BACKENDS)) + "|"]
     for workload, cells in found.items():
         if len(cells) > 1:

@@ -671,6 +671,16 @@ def as_csv(table: pl.DataFrame) -> str:
     return table.write_csv(datetime_format="%Y-%m-%d %H:%M:%S%.f")
 
 
+def _processor() -> str:
+    """The name of the processor, which `platform` does not know on Linux."""
+    about = Path("/proc/cpuinfo")
+    for line in about.read_text(encoding="utf-8").splitlines() if about.is_file() else ():
+        key, _, name = line.partition(":")
+        if key.strip() == "model name":
+            return name.strip()
+    return platform.processor()
+
+
 def environment() -> dict[str, Any]:
     """The packages, the backend and the machine of the run."""
     import keras
@@ -697,6 +707,7 @@ def environment() -> dict[str, Any]:
         "backend": keras.backend.backend(),
         "platform": platform.platform(),
         "machine": platform.machine(),
+        "processor": _processor(),
         "cores": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
