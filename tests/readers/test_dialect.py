@@ -53,6 +53,8 @@ DIALECTS = {
     "a preamble with commas": (["Place: 40.0, 10.0, 3", "x", *TABLE], "2 lines above the header"),
     "comments": (["# station 12, logger 3", "# x", *TABLE], "'#' are comments"),
     "comments between": ([*TABLE[:9], "# cleaned", *TABLE[9:]], None),
+    "a blank line between": ([*TABLE[:9], "", *TABLE[9:]], "row 10 is blank and left out"),
+    "a row of separators": ([*TABLE[:9], " ,", *TABLE[9:]], "row 10 is blank and left out"),
     "blank rows below": ([*TABLE, ",", ",", ","], "3 lines below the table"),
     "a footer": ([*TABLE, "", "Source: the station, in metres"], "1 line below the table"),
     "units": (["time,level", "UTC,m", *ROWS], "2 rows name the columns"),
@@ -68,6 +70,21 @@ def test_a_dialect_is_found_and_stated(tmp_path, name, end):
     assert found.values.ravel() == pytest.approx(LEVELS, abs=0.005)
     assert (found.step, len(found.times)) == ("1h", 60)
     assert note is None or any(note in one for one in notes), notes
+
+
+def test_stray_blank_rows_are_counted_and_keep_the_numbers_of_rows(tmp_path):
+    lines = [*TABLE, *TABLE[1:21], *TABLE[1:30]]
+    lines[30:30], lines[70:70] = [","], [""]
+    with pytest.raises(DataError, match="is 2023-01-01 in row 63"):  # lines[62]
+        of(written(tmp_path / "data.csv", lines))
+    _, _, notes = of(written(tmp_path / "data.csv", lines[:62]))
+    assert "row 31 is blank and left out" in notes
+
+
+def test_blank_rows_between_sequences_are_not_left_out(tmp_path):
+    lines = [*TABLE[:21], "", *TABLE[21:41], "", *TABLE[41:]]
+    with pytest.raises(DataError, match=r"row 22 .* has no time \(2 rows have no time\)"):
+        of(written(tmp_path / "data.csv", lines))
 
 
 @pytest.mark.parametrize("size", [9000, TAIL - 60, TAIL - 20, TAIL])

@@ -39,6 +39,32 @@ def test_an_archive_is_read_like_the_folder_in_it(folder, tmp_path):
     assert of(path)[0].labels.tolist() == ["a", "a", "b"]
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".txt", ".dat"])
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_a_table_may_name_files_in_a_folder_below_it(tmp_path, suffix, packed):
+    inner = tmp_path / "set" / "raw"
+    inner.mkdir(parents=True)
+    for name in ("s1", "s2", "s3"):
+        (inner / f"{name}{suffix}").write_text(ROWS.replace(",", "\t"))
+    (tmp_path / "set" / "labels.csv").write_text("file,label\ns1,a\ns3,b\ns2,a\n")
+    path = tmp_path / "set"
+    if packed:
+        path = tmp_path / "all.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            for one in (*inner.iterdir(), tmp_path / "set" / "labels.csv"):
+                archive.write(one, one.relative_to(tmp_path).as_posix())
+    found, _, _ = of(path)
+    assert found.ids.tolist() == ["raw/s1", "raw/s2", "raw/s3"]
+    assert found.labels.tolist() == ["a", "a", "b"]
+    assert found.values.tolist() == [[1, 2], [3, 4]] * 3
+
+
+def test_texts_that_no_table_names_are_not_tables(folder):
+    for name in ("README", "paper"):
+        (folder / f"{name}.txt").write_text("see the paper")
+    assert of(folder)[0].ids.tolist() == ["s1", "s2", "s3"]
+
+
 def test_folders_of_tables_are_classes(tmp_path):
     for place in ("walk/1.csv", "walk/2.csv", "run/1.csv"):
         (tmp_path / place).parent.mkdir(exist_ok=True)

@@ -193,7 +193,7 @@ def classes_in_files(
         return None
     path = placed(opened.named)
     files = [file for file in _texts_in(path) if file.parent == path]
-    if len(files) < 2:
+    if len(files) < 2 or folders.holds_tables(path):  # notes beside tables are no classes
         return None
     rows = [
         {"text": line.strip(), "label": file.name.removesuffix(".gz").removesuffix(".txt")}

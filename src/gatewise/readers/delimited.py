@@ -78,7 +78,7 @@ def delimited(file: File, separator: str = "", settings: DataSettings | None = N
             )
         names, written = _names_of(name, first_block, written, settings, notes)
         again = partial(file.opened, encoding)
-        left_out: set[int] = set()
+        left_out: dict[int, str] = {}
         parsed = partial(
             _text_batches,
             name,
@@ -91,10 +91,8 @@ def delimited(file: File, separator: str = "", settings: DataSettings | None = N
         sample = next(parsed(chain([first_block], blocks), names), None)
         if sample is None:
             raise DataError(f"{name} holds column names but no rows.")
-        if repeats := len(left_out):
-            verb = "row repeats the names of the columns and is"
-            several = "rows repeat the names of the columns and are"
-            notes.append(f"{repeats} {verb if repeats == 1 else several} left out")
+        first = 1 + written.header_rows + written.skip_rows
+        notes += _notes_of(left_out, first)
         likely = math.ceil(sample.height * max(1.0, file.size / max(len(first_block), 1)))
     noted = units.footnoted(sample, [settings.label, settings.group, *settings.id])
     sample = sample.head(SAMPLE)
@@ -121,7 +119,7 @@ def delimited(file: File, separator: str = "", settings: DataSettings | None = N
         notes=tuple(notes),
         dialect=written,
         left_out=left_out,
-        first=1 + written.header_rows + written.skip_rows,
+        first=first,
         counting="counting the header as row 1"
         if usual
         else "counting from 1"
@@ -329,32 +327,49 @@ def _text_batches(
     *,
     quotes: bool,
     header: tuple[bytes, Sequence[Sequence[str]]],
-    left_out: set[int],
+    left_out: dict[int, str],
 ) -> Iterator[pl.DataFrame]:
     """Yield every cell as text, so that an error message can show a bad cell.
 
-    Rows that repeat the header are left out, and their numbers are added to `left_out`.
+    Rows that repeat the header and stray blank rows are left out; `left_out` gets their numbers,
+    and what they are.
     """
     row = 0
     for number, block in enumerate(blocks):
         body = block[_header_end(block, written.header_rows) :] if number == 0 else block
         parse = partial(_parsed, body, written, names, columns, quotes=quotes, header=header)
         try:
-            batch, repeats = parse()
+            batch, apart = parse()
         except pl.exceptions.NoDataError:
             continue
         except pl.exceptions.PolarsError:
             first = row + 1 + written.header_rows + written.skip_rows
             if _is_ragged(name, body, first, names, separator=written.separator, quotes=quotes):
-                batch, repeats = parse(cut=True)
+                batch, apart = parse(cut=True)
             elif quotes and b'"' in body:
                 raise DataError(f"{name} cannot be parsed. {STRAY_QUOTES}") from None
             else:
                 raise
-        left_out.update(row + at for at in repeats)
+        left_out.update({row + at: kind for at, kind in apart.items()})
         if batch.height:
             yield batch
-        row += batch.height + len(repeats)
+        row += batch.height + len(apart)
+
+
+def _notes_of(left_out: Mapping[int, str], first: int) -> list[str]:
+    """The notes on rows that are left out; `first` is the number of the first row in the file."""
+    notes = []
+    blank = sorted(row for row, kind in left_out.items() if kind == BLANK)
+    if repeats := len(left_out) - len(blank):
+        verb = "row repeats the names of the columns and is"
+        several = "rows repeat the names of the columns and are"
+        notes.append(f"{repeats} {verb if repeats == 1 else several} left out")
+    if blank:
+        at = blank[0] + first
+        one = f"row {at} is blank and left out"
+        several = f"{len(blank)} blank rows are left out; the first is row {at}"
+        notes.append(one if len(blank) == 1 else several)
+    return notes
 
 
 def _parsed(
@@ -366,8 +381,8 @@ def _parsed(
     quotes: bool,
     header: tuple[bytes, Sequence[Sequence[str]]],
     cut: bool = False,
-) -> tuple[pl.DataFrame, list[int]]:
-    """These columns of a block, and the numbers of the rows that repeat the header.
+) -> tuple[pl.DataFrame, dict[int, str]]:
+    """These columns of a block, and the rows that are left out, with what they are.
 
     `cut`: cells behind the last column are left out.
     """
@@ -380,15 +395,34 @@ def _parsed(
         missing_columns="insert",  # short rows end with empty cells
         truncate_ragged_lines=cut,
     )
-    if not header[1] or header[0] not in body:
-        return scan.select(columns).collect(), []
+    repeating = bool(header[1]) and header[0] in body
+    separator = re.escape(written.separator.encode())
+    blanks = len(names) > 1 and re.search(rb"\n[ \t" + separator + rb"]*\r?\n", body)
+    if not repeating and not blanks:
+        return scan.select(columns).collect(), {}
     every = scan.collect()
-    repeats = every.select(_repeats(header[1], names)).to_series()
-    return every.filter(~repeats).select(columns), repeats.arg_true().to_list()
+    apart = {}
+    if repeating:
+        apart = dict.fromkeys(_true(every, _repeats(header[1], names)), HEADER)
+    if blanks:
+        found = _true(every, _repeats([[""]], names))
+        # More of them may be what separates sequences.
+        if len(found) * FEW_BLANK <= every.height:
+            apart |= dict.fromkeys(found, BLANK)
+    kept = pl.int_range(pl.len()).is_in(list(apart)).not_()
+    return every.filter(kept).select(columns), apart
+
+
+BLANK, HEADER = "blank", "header"
+FEW_BLANK = 50  # at most one row in so many is stray
+
+
+def _true(rows: pl.DataFrame, condition: pl.Expr) -> list[int]:
+    return rows.select(condition).to_series().arg_true().to_list()
 
 
 def _repeats(header: Sequence[Sequence[str]], names: Sequence[str]) -> pl.Expr:
-    """True for the rows of a table that are rows of its header."""
+    """True for the rows of a table that have the cells of one of these rows, such as a header's."""
     cells = [pl.col(name).str.strip_chars().fill_null("") for name in names]
     rows = [[*row, *[""] * (len(names) - len(row))][: len(names)] for row in header]
     return pl.any_horizontal(

@@ -1,13 +1,15 @@
 """Read a folder or a zip archive that holds one table for each sequence, as one table.
 
 The name of a file becomes the column `sequence_id`. Labels come from a table in the same folder
-that names the files, or from the folders in which the files are.
+that names the files, or from the folders in which the files are. Files called `.txt` or `.dat` are
+tables if such a table names them.
 """
 
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path, PurePosixPath
 
 import polars as pl
@@ -21,6 +23,7 @@ from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
+TEXTS = (".txt", ".dat")
 ID, LABEL = "sequence_id", "label"
 NAMED = 0.9  # share of the files that a table of labels must name
 
@@ -36,17 +39,34 @@ class Part:
 
 
 def holds_tables(path: Path) -> bool:
-    """True for a folder with a table, and for an archive with several tables and nothing else."""
+    """True for a folder with a table, and for an archive with several tables and nothing else.
+
+    An archive may also hold a table that names texts.
+    """
     if path.is_dir():
         return any(_is_table(name) for name in _names(path))
     if not archives.is_archive(path):
         return False
     names = _names(path)
-    return len(names) > 1 and all(map(_is_table, names))
+    return len(names) > 1 and (all(map(_is_table, names)) or bool(_named_texts(path, names)))
 
 
 def _is_table(name: str) -> bool:
     return name.lower().removesuffix(".gz").endswith(tuple(SEPARATORS))
+
+
+def _named_texts(path: Path, names: Sequence[str]) -> list[str]:
+    """The texts that a table of a folder or an archive names: they are tables, too."""
+    texts = [name for name in names if PurePosixPath(name.lower()).suffix in TEXTS]
+    tables = [name for name in names if _is_table(name)]
+    if len(texts) < 2 or len(tables) != 1:
+        return []
+    part = Part(tables[0], _table(path, tables[0], DataSettings()))
+    for stems in _keys([_stem(name) for name in _below_common([*tables, *texts])][1:]):
+        if column := _naming(part, stems):
+            named = _cells(part.table, column)
+            return [name for name, stem in zip(texts, stems, strict=True) if stem in named]
+    return []
 
 
 def _names(path: Path) -> list[str]:
@@ -64,7 +84,9 @@ def read(path: Path, settings: DataSettings) -> Table:
     Raises:
         DataError: a file cannot be read, or the files have different columns.
     """
-    names = [name for name in _names(path) if _is_table(name)]
+    every = _names(path)
+    texts = _named_texts(path, every)
+    names = [name for name in every if _is_table(name) or name in texts]
     parts = [Part(name, _table(path, name, settings)) for name in names]
     parts, notes = _labelled(str(path), parts)
     columns = parts[0].table.columns
@@ -115,7 +137,7 @@ def _table(path: Path, name: str, settings: DataSettings) -> Table:
     """The table of one file, which messages call by its path."""
     file = File(path / name) if path.is_dir() else unpacked(path, name)
     suffix = PurePosixPath(name.lower().removesuffix(".gz")).suffix
-    return delimited(file, SEPARATORS[suffix], settings)
+    return delimited(file, SEPARATORS.get(suffix, ""), settings)
 
 
 def _with_cells(batch: pl.DataFrame, part: Part, columns: Sequence[str]) -> pl.DataFrame:
@@ -127,9 +149,10 @@ def _labelled(source: str, parts: list[Part]) -> tuple[list[Part], list[str]]:
     """The tables of sequences with their ids and labels, and notes about them."""
     stems = [_stem(name) for name in _below_common([part.name for part in parts])]
     parts = [replace(part, stem=stem) for part, stem in zip(parts, stems, strict=True)]
-    for part in parts if len(parts) > 2 else []:
-        if (column := _naming(part, stems)) is None:
+    for part, keys in product(parts if len(parts) > 2 else [], _keys(stems)):
+        if (column := _naming(part, keys)) is None:
             continue
+        key = dict(zip((one.name for one in parts), keys, strict=True))
         rows = pl.concat(list(part.table.batches(part.table.columns)))
         others = [one for one in part.table.columns if one != column]
         known = {
@@ -143,7 +166,9 @@ def _labelled(source: str, parts: list[Part]) -> tuple[list[Part], list[str]]:
                 " Rename one of them."
             )
         nothing = dict.fromkeys(others)
-        made = [replace(one, cells={ID: one.stem, **known.get(one.stem, nothing)}) for one in rest]
+        made = [
+            replace(one, cells={ID: one.stem, **known.get(key[one.name], nothing)}) for one in rest
+        ]
         shown = ", ".join(map(repr, others[:4]))
         return made, [f"the table {part.name} names the other files, which get its columns {shown}"]
     folders = [PurePosixPath(stem).parent.as_posix() for stem in stems]
@@ -156,18 +181,25 @@ def _labelled(source: str, parts: list[Part]) -> tuple[list[Part], list[str]]:
     return [replace(one, cells={ID: one.stem}) for one in parts], []
 
 
+def _keys(stems: list[str]) -> list[list[str]]:
+    """What a table of labels may call files: paths, or names without folders that are unique."""
+    names = [PurePosixPath(stem).name for stem in stems]
+    return [stems, names] if names != stems and len(set(names)) == len(names) else [stems]
+
+
 def _naming(part: Part, stems: Sequence[str]) -> str | None:
     """The column of a table that names the other files; None if there is none."""
     others = Counter(stem for stem in stems if stem != part.stem)
     for column in part.table.columns if part.table.likely >= len(others) * NAMED else []:
-        named = {
-            _stem(str(cell))
-            for batch in part.table.batches([column])
-            for cell in batch.to_series().drop_nulls()
-        }
-        if len(named & set(others)) >= NAMED * len(others):
+        if len(_cells(part.table, column) & set(others)) >= NAMED * len(others):
             return column
     return None
+
+
+def _cells(table: Table, column: str) -> set[str]:
+    """What a column calls files."""
+    batches = table.batches([column])
+    return {_stem(str(cell)) for batch in batches for cell in batch.to_series().drop_nulls()}
 
 
 def _below_common(names: list[str]) -> list[str]:
@@ -184,4 +216,4 @@ def _stem(name: str) -> str:
     """The path without its suffix, with which tables of labels and ids name a file."""
     plain = name.removesuffix(".gz")
     suffix = PurePosixPath(plain).suffix
-    return plain.removesuffix(suffix) if suffix.lower() in SEPARATORS else plain
+    return plain.removesuffix(suffix) if suffix.lower() in (*SEPARATORS, *TEXTS) else plain

@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,7 +40,7 @@ class Table:
     notes: tuple[str, ...] = ()
     dialect: Dialect | None = None  # how a text file writes it; None for other tables
     place: Callable[[int], str] | None = None  # names a row of several files; None for one file
-    left_out: set[int] = field(default_factory=set)  # rows that batches leave out, counted from 0
+    left_out: Collection[int] = ()  # rows that batches leave out, counted from 0
     _kinds: dict[tuple[str, ...], Mapping[str, str]] = field(default_factory=dict, init=False)
 
     @property
