@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import re
 import sys
 from functools import partial
 
@@ -326,7 +327,9 @@ def test_what_is_exported_needs_no_gatewise(tmp_path):
         before = hook.calls["native"]
         model(x)
         assert hook.calls["native"] > before  # it came back
-    assert "gatewise" not in str(program.graph) and "gatewise" not in str(traced.inlined_graph)
+    # Graphs name files, too, which may lie in a folder of this name.
+    operations = f"{program.graph} {traced.inlined_graph}"
+    assert not re.search(r"gatewise::|ops\.gatewise", operations)
     file = io.BytesIO()
     torch.export.save(program, file)
     file.seek(0)
