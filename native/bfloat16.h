@@ -31,7 +31,7 @@ struct VectorOf<SplitPair> {
   };
 };
 template <>
-constexpr int kWidth<SplitPair> = kWidth<Pair>;
+inline constexpr int kWidth<SplitPair> = kWidth<Pair>;
 
 GATEWISE_INLINE Vector<Pair> all(Pair value) { return value.bits - Vector<Pair>{}; }
 

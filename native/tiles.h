@@ -119,11 +119,10 @@ GATEWISE_INLINE void with_each(Act act) {
 
 // Exchanges rows and columns.
 GATEWISE_INLINE void transpose(Vector<Pair> (&rows)[16]) {
-  typedef int32_t Order __attribute__((vector_size(kBytes)));
   // In each round, rows and columns whose numbers differ in one bit change places.
   with_each<4>([&](auto round) {
     constexpr int kBit = 1 << round;
-    Order lower{}, upper{};
+    Bits<float> lower{}, upper{};
     for (int n = 0; n < 16; ++n) {
       lower[n] = n & kBit ? 16 + n - kBit : n;
       upper[n] = n & kBit ? 16 + n : n + kBit;
@@ -131,9 +130,9 @@ GATEWISE_INLINE void transpose(Vector<Pair> (&rows)[16]) {
 #pragma GCC unroll 16
     for (int n = 0; n < 16; ++n) {
       if (n & kBit) continue;
-      const Vector<Pair> first = rows[n], second = rows[n + kBit];
-      rows[n] = __builtin_shuffle(first, second, lower);
-      rows[n + kBit] = __builtin_shuffle(first, second, upper);
+      const __m512i first = (__m512i)rows[n], second = (__m512i)rows[n + kBit];
+      rows[n] = (Vector<Pair>)_mm512_permutex2var_epi32(first, (__m512i)lower, second);
+      rows[n + kBit] = (Vector<Pair>)_mm512_permutex2var_epi32(first, (__m512i)upper, second);
     }
   });
 }
