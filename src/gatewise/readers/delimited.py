@@ -403,9 +403,9 @@ def _parsed(
     every = scan.collect()
     apart = {}
     if repeating:
-        apart = dict.fromkeys(_true(every, _repeats(header[1], names)), HEADER)
+        apart = dict.fromkeys(_true(every, _rows_like(header[1], names)), HEADER)
     if blanks:
-        found = _true(every, _repeats([[""]], names))
+        found = _true(every, _rows_like([[""]], names))
         # More of them may be what separates sequences.
         if len(found) * FEW_BLANK <= every.height:
             apart |= dict.fromkeys(found, BLANK)
@@ -421,10 +421,10 @@ def _true(rows: pl.DataFrame, condition: pl.Expr) -> list[int]:
     return rows.select(condition).to_series().arg_true().to_list()
 
 
-def _repeats(header: Sequence[Sequence[str]], names: Sequence[str]) -> pl.Expr:
+def _rows_like(cells_of: Sequence[Sequence[str]], names: Sequence[str]) -> pl.Expr:
     """True for the rows of a table that have the cells of one of these rows, such as a header's."""
     cells = [pl.col(name).str.strip_chars().fill_null("") for name in names]
-    rows = [[*row, *[""] * (len(names) - len(row))][: len(names)] for row in header]
+    rows = [[*row, *[""] * (len(names) - len(row))][: len(names)] for row in cells_of]
     return pl.any_horizontal(
         pl.all_horizontal(cell == text for cell, text in zip(cells, row, strict=True))
         for row in rows
