@@ -1,5 +1,5 @@
-// The matrix product that all passes use: a tile of sums that stays in registers, or on the tiles of
-// AMX until it is done.
+// The matrix product that all passes use: a tile of sums that stays in registers, or on the tiles
+// of AMX until it is done.
 
 #ifndef GATEWISE_MATMUL_H_
 #define GATEWISE_MATMUL_H_
