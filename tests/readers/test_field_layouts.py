@@ -233,6 +233,20 @@ def test_a_label_called_na_is_a_label_where_all_else_is_text(tmp_path):
         of(path, "classify")
 
 
+def test_labels_that_differ_by_case_or_spaces_are_kept_and_named(tmp_path):
+    path = tmp_path / "gestures.csv"
+    path.write_text(
+        "note,label\n" + "a text of words,wave\nsome words,WAVE\nmore of it,point at\n" * 3
+    )
+    found, _, notes = of(path, "classify")
+    assert found.labels.tolist() == ["wave", "WAVE", "point at"] * 3
+    told = [note for note in notes if "by case or spaces alone" in note]
+    assert len(told) == 1 and "'WAVE' and 'wave'" in told[0] and "point at" not in told[0]
+    path.write_text("note,label\n" + "a text of words,x; y\nsome more words,X;z\n" * 3)
+    _, _, notes = of(path, "classify", separator=";")
+    assert any("'X' and 'x'" in note for note in notes)
+
+
 def test_tables_of_tokens_are_sentences(tmp_path):
     rows = ["Sentence: 1,Ola,NNP,B-PER", ",sings,VB,O", "Sentence: 2,null,NN,O", ",.,.,O"]
     path = tmp_path / "ner.csv"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from gatewise.data.sequences import Sequences
+from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import DataError
 from gatewise.readers import columns, corpora, pairs, recordings, series, spans, targets, texts
 from gatewise.readers.columns import Purpose, Read
@@ -12,9 +12,11 @@ from gatewise.readers.roles import listing
 from gatewise.readers.sources import Opened, data_folder
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
+from gatewise.tasks.classify.examples import label_names
 from gatewise.tasks.task import Recognise, Sign
 
 NAME = "classify"
+SHOWN = 3  # groups of labels that a note names
 
 
 def read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
@@ -24,9 +26,28 @@ def read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
         DataError: the data cannot be read, or the labels are real numbers.
     """
     sequences, settings, notes = _read(source, settings, purpose)
-    if purpose == "train" and sequences.labels is not None and not settings.separator:
-        _refuse_real(sequences)
+    if purpose == "train" and sequences.labels is not None:
+        if not settings.separator:
+            _refuse_real(sequences)
+        notes = [*notes, *_alike(sequences.labels, settings.separator)]
     return sequences, settings, notes
+
+
+def _alike(labels: Array, separator: str) -> list[str]:
+    """A note on labels that differ by case or spaces alone, which may be slips of the pen."""
+    spelt: dict[str, list[str]] = {}
+    for text in np.unique(labels).tolist():
+        for label in label_names(text, separator):
+            known = spelt.setdefault(" ".join(label.split()).casefold(), [])
+            known += [label] * (label not in known)
+    found = [" and ".join(map(repr, known)) for known in spelt.values() if len(known) > 1]
+    if not found:
+        return []
+    more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return [
+        f"labels that differ by case or spaces alone are kept apart: {'; '.join(found[:SHOWN])}"
+        f"{more}; write them alike in the data if they are one label"
+    ]
 
 
 def _refuse_real(sequences: Sequences) -> None:
