@@ -122,6 +122,47 @@ def test_flaws_that_follow_each_other_are_told_together(tmp_path):
         assert flaw in str(caught.value)
 
 
+MONTHS = [f"{month:%b %Y}" for month in pd.date_range("2018-01-01", periods=40, freq="MS")]
+
+
+def sales(*, region: bool = True) -> str:
+    """Months of three regions, one month of each corrected by a second row, and a total below."""
+    rows = ["Region,Month,Sales,Comment"]
+    for name in ("North", "South", "East"):
+        for k, month in enumerate(MONTHS):
+            rows.append(f"{name},{month},{100 + k % 12},")
+            rows += [f"{name},{month},{90 + k % 12},corrected"] * (k == 10)
+    rows.append("Total,,99999,")
+    return "\n".join(rows if region else [row.partition(",")[2] for row in rows]) + "\n"
+
+
+def test_a_total_a_missing_id_and_repeated_months_are_told_together(tmp_path):
+    path = tmp_path / "sales.csv"
+    path.write_text(sales(), encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        read(DataSettings(target=("Sales",)), path, task="forecast")
+    text = str(caught.value)
+    for flaw in ("row 125 ", "83 rows repeat a time", "3 rows repeat a time"):
+        assert flaw in text
+    offered = ways(text, DataSettings(target=("Sales",)))
+    assert [one.duplicates for one in offered] == ["first", "last", "mean", "sum"]
+    for one in offered:
+        assert (one.footer_rows, one.id) == (1, ("Region",))  # comments on rows are no ids
+        assert read(one, path, task="forecast")[0].lengths.tolist() == [40] * 3
+
+
+def test_flaws_are_told_together_where_the_last_one_is_left_to_the_user(tmp_path):
+    path = tmp_path / "sales.csv"
+    path.write_text(sales(region=False), encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        read(DataSettings(target=("Sales",)), path, task="forecast")
+    text = str(caught.value)
+    assert "row 125 " in text and "83 rows repeat a time" in text
+    assert text.endswith(
+        "Name it in data.id or data.time, and train with --set data.footer_rows=1."
+    )
+
+
 SENTINELS = {
     "in the middle": ([LEVEL, *without([4, 9], cell="-9999")], 1),
     "at the begin": ([LEVEL, *without([0, 9], cell="-9999")], 1),

@@ -38,6 +38,7 @@ Read = tuple[Sequences, DataSettings, list[str]]
 
 LABELS = ("label", "class", "target_class", "class_label", "activity", "labels")
 VALUE = "value"  # the only column of the sequences of a wide table
+FEW_REPEATED = 0.05  # a column with which less than this share of rows repeat a time may be an id
 
 
 def resolve(
@@ -344,17 +345,29 @@ def _with_series(
 
 
 def ids_apart(table: Table, settings: DataSettings) -> list[tuple[str, ...]]:
-    """The values of data.id, one more column each, with which no time of the table repeats."""
+    """The values of data.id, one more column each, with which no time of the table repeats.
+
+    If there are none, those with which few times do.
+    """
     kinds = table.kinds(settings.missing_values)
     named = [*settings.id, *settings.time]
-    found = []
+    repeated: dict[tuple[str, ...], float] = {}
     for name in without_role(table, settings):
-        few = table.sample[name].n_unique() * 2 <= table.sample.height
-        if kinds[name] not in ("text", "number") or not few:
+        cells = table.sample[name]
+        few = cells.n_unique() * 2 <= len(cells)
+        remarks = cells.null_count() * 2 > len(cells)  # on single rows, such as "corrected"
+        if kinds[name] not in ("text", "number") or not few or remarks:
             continue
-        if not pl.concat(table.batches([*named, name])).is_duplicated().any():
-            found.append((*settings.id, name))
-    return found[:3]
+        repeats = pl.concat(table.batches([*named, name])).is_duplicated()
+        repeated[*settings.id, name] = float(repeats.mean() or 0)
+    apart = [ids for ids, share in repeated.items() if share == 0]
+    return (
+        apart[:3]
+        or sorted(
+            (ids for ids, share in repeated.items() if share < FEW_REPEATED),
+            key=repeated.__getitem__,
+        )[:1]
+    )
 
 
 def _crossing_pair(names: Sequence[str], counts: Mapping[str, int], series: int) -> tuple[str, ...]:

@@ -5,8 +5,10 @@ them, follows the further flaws that it finds, and makes one message of all.
 """
 
 import json
+import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gatewise.errors import DataError, FlawError, GatewiseError, Way
@@ -18,8 +20,24 @@ Changes = dict[str, Any]  # settings of [data] and their new values
 Attempt = Callable[[Changes], object]
 
 
+@dataclass(frozen=True)
+class Followed:
+    """Flaws that follow each other, each found with settings that mend those before it."""
+
+    flaws: tuple[GatewiseError, ...]
+    mended: Changes  # the settings that mend all flaws but the last
+    ways: list[Way]  # those that read the source; empty if none does
+
+    def after(self, flaw: GatewiseError) -> "Followed":
+        """The same flaws, with one before them."""
+        return replace(self, flaws=(flaw, *self.flaws))
+
+
 def tried(first: FlawError, attempt: Attempt, *, flags: bool) -> DataError:
     """The error about a flaw and those that follow it, with the ways that read the source.
+
+    If no way reads the source, the last flaw is one that the user must mend, and the settings are
+    those that mend the flaws before it.
 
     Args:
         first: the flaw.
@@ -27,56 +45,63 @@ def tried(first: FlawError, attempt: Attempt, *, flags: bool) -> DataError:
         flags: name the settings as options of the command line.
     """
     first.__traceback__ = None  # it keeps the arrays of the attempt
-    flaws, ways = _followed(first, {}, attempt, iter(range(MOST_READ)))
-    if not ways:
+    found = _followed(first, {}, attempt, iter(range(MOST_READ)))
+    last, several = found.flaws[-1], len(found.flaws) > 1
+    words = _either(found.ways or [Way(found.mended)], flags=flags)
+    if found.ways and several:
+        return DataError(f"{_together(found.flaws)} Train with {words}.")
+    if found.ways:
+        return DataError(f"{first.flaw} {first.advice}, or train with {words}.")
+    if not several:
         return DataError(f"{first.flaw} {first.advice}.")
-    words = _either(ways, flags=flags)
-    if len(flaws) > 1:
-        return DataError(f"{_together(flaws)} Train with {words}.")
-    return DataError(f"{first.flaw} {first.advice}, or train with {words}.")
+    advice = f"{last.advice}, and train" if isinstance(last, FlawError) else "Then train"
+    return DataError(f"{_together(found.flaws)} {advice} with {words}.")
 
 
 def _followed(
-    flaw: FlawError, before: Changes, attempt: Attempt, left: Iterator[int], depth: int = 1
-) -> tuple[list[FlawError], list[Way]]:
-    """The flaws up to the first ways that read the source, and these ways."""
+    flaw: GatewiseError, before: Changes, attempt: Attempt, left: Iterator[int], depth: int = 1
+) -> Followed:
+    """The flaws up to the first ways that read the source, else as many as follow each other."""
+    longest = Followed((flaw,), before, [])
+    if not isinstance(flaw, FlawError):
+        return longest
     working, later = _attempted(flaw, before, attempt, left)
     if working:
-        return [flaw], working
+        return replace(longest, ways=working)
     for following, changes in later if depth < DEEPEST else ():
-        flaws, working = _followed(following, changes, attempt, left, depth + 1)
-        if working:
-            return [flaw, *flaws], working
-    return [flaw], []
+        found = _followed(following, changes, attempt, left, depth + 1).after(flaw)
+        if found.ways:
+            return found
+        longest = max(longest, found, key=lambda each: len(each.flaws))
+    return longest
 
 
 def _attempted(
     flaw: FlawError, before: Changes, attempt: Attempt, left: Iterator[int]
-) -> tuple[list[Way], list[tuple[FlawError, Changes]]]:
+) -> tuple[list[Way], list[tuple[GatewiseError, Changes]]]:
     """The ways that read the source, and the flaws that the others lead to."""
     working: list[Way] = []
-    later: list[tuple[FlawError, Changes]] = []
+    later: list[tuple[GatewiseError, Changes]] = []
     for way in flaw.ways:
         changes = {**before, **way.changes}
         if changes == before or (way.last and working) or next(left, None) is None:
             continue
         try:
             attempt(changes)
-        except FlawError as following:
+        except GatewiseError as following:
             following.__traceback__ = None
             later.append((following, changes))
-        except GatewiseError:
-            continue
         else:
             working.append(Way(changes, way.remark))
     return working, later
 
 
-def _together(flaws: list[FlawError]) -> str:
+def _together(flaws: Sequence[GatewiseError]) -> str:
     """The texts of several flaws; only the first of them names the source."""
-    name = flaws[0].flaw.partition(": ")[0] + ": "
-    rest = (one.flaw.removeprefix(name) for one in flaws[1:])
-    return " ".join([flaws[0].flaw, *(text[:1].upper() + text[1:] for text in rest)])
+    first, *rest = (one.flaw if isinstance(one, FlawError) else str(one) for one in flaws)
+    name = first.partition(": ")[0] + ": "
+    rest = [text.removeprefix(name) for text in rest]
+    return " ".join([first, *(text[:1].upper() + text[1:] for text in rest)])
 
 
 def _either(ways: list[Way], *, flags: bool) -> str:
@@ -93,14 +118,16 @@ def _either(ways: list[Way], *, flags: bool) -> str:
 def option(name: str, value: Any) -> str:
     r"""The option that gives a setting of [data] this value, quoted for a shell.
 
-    >>> option("gaps", "fill"), option("missing_values", ["", "x"])
-    ('--set data.gaps=fill', '--set \'data.missing_values=["", "x"]\'')
+    >>> option("id", ["shop"]), option("missing_values", ["", "x"])
+    ('--set data.id=shop', '--set \'data.missing_values=["", "x"]\'')
     """
     return f"--set {shlex.quote(f'data.{name}={_text(value)}')}"
 
 
 def _text(value: Any) -> str:
-    """A value as TOML; a text without quotes, which `--set` reads alike."""
+    """A value as TOML; a text without quotes and a list of one, which `--set` reads alike."""
     if isinstance(value, list | tuple):
+        if len(value) == 1 and re.fullmatch(r"[^\W\d]\w+", value[0]):
+            return value[0]
         return json.dumps(value, ensure_ascii=False)
     return str(value)
