@@ -247,6 +247,60 @@ def test_labels_that_differ_by_case_or_spaces_are_kept_and_named(tmp_path):
     assert any("'X' and 'x'" in note for note in notes)
 
 
+def steps_of_runs(count=9, length=6):
+    """The rows of labelled runs, one row a step."""
+    labels = ["walk" if run % 2 else "sit" for run in range(count)]
+    return [
+        f"r{run},{t},{(run * t) % 5},{label}"
+        for run, label in enumerate(labels)
+        for t in range(length)
+    ]
+
+
+def test_a_column_that_names_runs_of_labelled_steps_is_the_id(tmp_path):
+    path = tmp_path / "runs.csv"
+    path.write_text("\n".join(["trial,t,x,label", *steps_of_runs()]) + "\n")
+    found, settings, notes = of(path, "classify")
+    assert (settings.layout, settings.id) == ("long", ("trial",))
+    assert found.lengths.tolist() == [6] * 9 and found.labels[:2].tolist() == ["sit", "walk"]
+    assert any("'trial' is taken as the name of the sequence, because" in note for note in notes)
+
+
+def test_a_row_of_features_is_a_sequence_although_its_group_repeats(tmp_path):
+    """Without a count of steps, rows of one subject and one label are sequences of their own."""
+    path = tmp_path / "features.csv"
+    rows = [f"s{k // 4},{(k * 7) % 5},{(k * 3) % 4},{k % 3},{k // 12}" for k in range(24)]
+    path.write_text("\n".join(["subject,a,b,c,label", *rows]) + "\n")
+    with pytest.raises(DataError, match=r"row 3 .* repeats the id 's0'.*--set data.layout=long"):
+        of(path, "classify")
+
+
+def test_a_label_that_changes_names_the_ids_within_which_it_does_not(tmp_path):
+    path = tmp_path / "runs.csv"
+    rows = [",".join(row.split(",")[::2] + row.split(",")[3:]) for row in steps_of_runs()]
+    path.write_text("\n".join(["trial,x,label", *rows]) + "\n")
+    with pytest.raises(DataError, match=r"must not change .*, or train with --set data.id=trial"):
+        of(path, "classify", layout="long")
+    found, _, _ = of(path, "classify", layout="long", id=("trial",))
+    assert found.lengths.tolist() == [6] * 9
+
+
+def test_sequences_without_a_label_are_left_out_and_named(tmp_path):
+    path = tmp_path / "texts.csv"
+    path.write_text("note,label\n" + "a text of words,x\nsome words,y\nmore of it,\n" * 3)
+    found, _, notes = of(path, "classify")
+    assert found.labels.tolist() == ["x", "y"] * 3
+    assert any("3 of 9 sequences have no label and are left out" in note for note in notes)
+    _, _, notes = of(path, "classify", purpose="evaluate", label="label", text=("note",))
+    assert any("3 of 9 sequences have no label and are left out" in note for note in notes)
+    with pytest.raises(DataError, match="1 of 3 sequences has no label"):
+        read(
+            DataSettings(),
+            (["a text", "more words", "and more"], ["x", None, "y"]),
+            task="classify",
+        )
+
+
 def test_tables_of_tokens_are_sentences(tmp_path):
     rows = ["Sentence: 1,Ola,NNP,B-PER", ",sings,VB,O", "Sentence: 2,null,NN,O", ",.,.,O"]
     path = tmp_path / "ner.csv"

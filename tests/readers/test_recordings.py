@@ -280,6 +280,23 @@ def test_an_empty_label_is_named(tmp_path):
         read_all(table(tmp_path, rows))
 
 
+def test_a_few_recordings_without_a_label_are_left_out_and_named(tmp_path):
+    for name in ("3.wav", "4.wav"):
+        write(tmp_path / name)
+    rows = [{"path": f"{k}.wav", "label": label} for k, label in enumerate("a ba", start=1)]
+    found, _, notes = read_all(
+        table(tmp_path, [{**row, "label": row["label"].strip()} for row in rows])
+    )
+    assert (found.ids.tolist(), found.labels.tolist()) == (
+        ["1.wav", "3.wav", "4.wav"],
+        ["a", "b", "a"],
+    )
+    assert (
+        "1 of 4 recordings has no label or transcript and is left out; the first is '2.wav'"
+        in notes
+    )
+
+
 def test_a_table_without_recordings_cannot_be_transcribed(tmp_path):
     (tmp_path / "data.csv").write_text("x,label\n1,a\n2,b\n")
     with pytest.raises(DataError, match="transcribe reads a folder or a zip archive"):

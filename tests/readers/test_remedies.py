@@ -159,7 +159,7 @@ def test_flaws_are_told_together_where_the_last_one_is_left_to_the_user(tmp_path
     text = str(caught.value)
     assert "row 125 " in text and "83 rows repeat a time" in text
     assert text.endswith(
-        "Name it in data.id or data.time, and train with --set data.footer_rows=1."
+        "Name it in data.id or data.time. Then train with --set data.footer_rows=1."
     )
 
 

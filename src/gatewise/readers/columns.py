@@ -14,7 +14,7 @@ import polars as pl
 from gatewise.data.sequences import Sequences
 from gatewise.errors import ConfigError, DataError
 from gatewise.readers import time_columns, times
-from gatewise.readers.labels import are_flags
+from gatewise.readers.labels import are_flags, with_truth
 from gatewise.readers.roles import (
     IDS,
     NUMBERS,
@@ -38,7 +38,8 @@ Read = tuple[Sequences, DataSettings, list[str]]
 
 LABELS = ("label", "class", "target_class", "class_label", "activity", "labels")
 VALUE = "value"  # the only column of the sequences of a wide table
-FEW_REPEATED = 0.05  # a column with which less than this share of rows repeat a time may be an id
+FEW_REPEATED = 0.05  # times that repeat in less than this share of the rows may be slips
+MOST_CLOCKS = 16  # of tables with more columns of numbers, a row may be a sequence
 
 
 def resolve(
@@ -281,6 +282,8 @@ def _guess_names(
         settings = with_role(settings, notes, role="id", column=column)
     if settings.time and not settings.id and settings.layout != "wide":
         settings = _with_series(table, settings, kinds, notes)
+    if not settings.id and settings.layout != "wide":
+        settings = _with_runs(table, settings, kinds, notes, aim=aim)
     if settings.layout == "auto":
         settings = replace(settings, layout=_layout(table, settings, kinds, aim=aim))
         if settings.layout == "wide":
@@ -344,30 +347,93 @@ def _with_series(
     return settings
 
 
-def ids_apart(table: Table, settings: DataSettings) -> list[tuple[str, ...]]:
-    """The values of data.id, one more column each, with which no time of the table repeats.
+def _with_runs(
+    table: Table, settings: DataSettings, kinds: Kinds, notes: list[str], *, aim: Aim
+) -> DataSettings:
+    """The settings with the column that names the sequence of each row, if rows are labelled steps.
 
-    If there are none, those with which few times do.
+    The rows of a sequence are adjacent and have one label, and a number rises within each sequence
+    and begins anew in the next.
     """
+    whole = aim == "number" and settings.target_per != "step"
+    truth = [settings.label] if settings.label else list(settings.target if whole else ())
+    free = without_role(table, settings)
+    clocks = [*settings.time, *(name for name in free if kinds[name] == "number")]
+    if not truth or len(clocks) > MOST_CLOCKS:
+        return settings
+    sample, found = table.sample, dict[str, int]()
+    for name in free:
+        count = sample[name].n_unique() if kinds[name] in ("text", "number") else 0
+        if not 1 < count <= len(sample) // 3 or sample[name].rle_id().n_unique() != count:
+            continue
+        alike = sample.select(name, *truth).n_unique() == count
+        if alike and any(_restarts(sample, name, clock) for clock in clocks if clock != name):
+            found[name] = count
+    column = max(found, key=found.__getitem__, default="")
+    settings = with_role(settings, notes, role="id", column=column)
+    if column:
+        notes[-1] += ", because each of them has adjacent rows with one label, which are its steps"
+    return settings
+
+
+def _restarts(sample: pl.DataFrame, name: str, clock: str) -> bool:
+    """True if the numbers of a column rise within each sequence, and most begin with the same."""
+    cells = sample.select(name, pl.col(clock).cast(pl.Float64, strict=False).alias("clock"))
+    moves = cells.select(pl.col("clock").diff().over(name)).to_series().drop_nulls()
+    begins = cells.group_by(name, maintain_order=True).first()["clock"]
+    rising = 0 < moves.len() * (1 - FEW_REPEATED) < int((moves > 0).sum())
+    return rising and 2 * int((begins == begins[0]).sum()) > begins.len()
+
+
+def _candidates(table: Table, settings: DataSettings) -> list[str]:
+    """The columns without a role that may distinguish sequences of several rows."""
     kinds = table.kinds(settings.missing_values)
-    named = [*settings.id, *settings.time]
-    repeated: dict[tuple[str, ...], float] = {}
+    found = []
     for name in without_role(table, settings):
         cells = table.sample[name]
         few = cells.n_unique() * 2 <= len(cells)
         remarks = cells.null_count() * 2 > len(cells)  # on single rows, such as "corrected"
-        if kinds[name] not in ("text", "number") or not few or remarks:
-            continue
-        repeats = pl.concat(table.batches([*named, name])).is_duplicated()
-        repeated[*settings.id, name] = float(repeats.mean() or 0)
-    apart = [ids for ids, share in repeated.items() if share == 0]
-    return (
-        apart[:3]
-        or sorted(
-            (ids for ids, share in repeated.items() if share < FEW_REPEATED),
-            key=repeated.__getitem__,
-        )[:1]
-    )
+        if kinds[name] in ("text", "number") and few and not remarks:
+            found.append(name)
+    return found
+
+
+def ids_apart(table: Table, settings: DataSettings, repeated: float) -> list[tuple[str, ...]]:
+    """The values of data.id, one more column each, with which no time of the table repeats.
+
+    If there are none, the one with which fewest repeat, if these are few.
+
+    Args:
+        table: the table.
+        settings: its settings.
+        repeated: the share of the rows that repeat a time now.
+    """
+    kinds = table.kinds(settings.missing_values)
+    shares: dict[tuple[str, ...], float] = {}
+    for name in _candidates(table, settings):
+        if kinds[name] == "number" and repeated < FEW_REPEATED:
+            continue  # a measurement, which differs in the few rows that repeat a time
+        cells = pl.concat(table.batches([*settings.id, *settings.time, name]))
+        shares[*settings.id, name] = int(cells.is_duplicated().sum()) / max(len(cells), 1)
+    apart = [ids for ids, share in shares.items() if share == 0]
+    near = sorted(shares, key=shares.__getitem__)[:1]
+    return apart[:3] or [ids for ids in near if shares[ids] < repeated * FEW_REPEATED * 2]
+
+
+def ids_within(table: Table, settings: DataSettings, column: str) -> list[tuple[str, ...]]:
+    """The values of data.id, one more column each, with which a column is constant in a sequence.
+
+    The rows of each such sequence are adjacent.
+    """
+    found = []
+    for name in _candidates(table, settings):
+        ids = [*settings.id, name]
+        cells = pl.concat(table.batches([*ids, column]))
+        count = cells.select(ids).n_unique()
+        adjacent = cells.select(pl.struct(ids).rle_id()).to_series().n_unique() == count
+        if adjacent and cells.n_unique() == count:
+            found.append(tuple(ids))
+    return found[:3]
 
 
 def _crossing_pair(names: Sequence[str], counts: Mapping[str, int], series: int) -> tuple[str, ...]:
@@ -623,25 +689,22 @@ def _counted(columns: Sequence[str]) -> str:
     return f"{len(columns)} column{'s' if len(columns) > 1 else ''} ({listing(columns)})"
 
 
-def require_each_label(sequences: Sequences, settings: DataSettings, *, task: str) -> None:
-    """Check that every sequence has a label; with `data.separator`, the label may be empty.
+def labelled(
+    sequences: Sequences, settings: DataSettings, notes: list[str], *, task: str, strict: bool
+) -> Sequences:
+    """The sequences with a label; with `data.separator`, the label may be empty.
 
     Raises:
-        DataError: a sequence has no label.
+        DataError: there are no labels, or too many are missing (`labels.with_truth`).
     """
     if sequences.labels is None:
         raise DataError(
             f"{sequences.source} has no labels, but {task} needs labels for training. Give a file "
             "with labels; for IDX images, set data.labels to the file of labels."
         )
-    empty = sequences.labels == ""
-    if empty.any() and not settings.separator:
-        sequence = str(sequences.ids[int(empty.argmax())])
-        raise DataError(
-            f"{sequences.source}: {empty.sum()} of {len(sequences)} sequences "
-            f"{'has' if empty.sum() == 1 else 'have'} no label; the first is "
-            f"{sequence!r}. Label them or remove them."
-        )
+    known = (sequences.labels != "") | bool(settings.separator)
+    advice = "Label them or remove them."
+    return with_truth(sequences, known, notes, what="label", advice=advice, strict=strict)
 
 
 def label_of(table: Table, settings: DataSettings) -> str:

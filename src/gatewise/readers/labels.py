@@ -3,8 +3,11 @@
 import re
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import polars as pl
 
+from gatewise.data.sequences import Array, Sequences
+from gatewise.errors import DataError
 from gatewise.readers.cells import FALSE, TRUE, as_number, as_text
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
@@ -96,3 +99,39 @@ def are_flags(cells: pl.Series) -> bool:
         return False
     numbers = cells.cast(pl.Float64, strict=False)
     return cells.len() > 0 and bool(numbers.is_in([0.0, 1.0]).fill_null(False).all())
+
+
+def with_truth(
+    sequences: Sequences,
+    known: Array,
+    notes: list[str],
+    *,
+    what: str,
+    advice: str,
+    noun: str = "sequences",
+    strict: bool = False,
+) -> Sequences:
+    """The sequences whose label or target is known, if they are the greater part.
+
+    Args:
+        sequences: all sequences.
+        known: [sequences] whether there is a label or target.
+        notes: a note on those that are left out is added.
+        what: the truth that others lack, for messages.
+        advice: what to do about it.
+        noun: what the sequences are.
+        strict: refuse any without one, as in arrays that the user has just made.
+
+    Raises:
+        DataError: half of them or more have none, or with `strict` any.
+    """
+    unknown = np.flatnonzero(~known)
+    if not len(unknown):
+        return sequences
+    verb, left = ("has", "is") if len(unknown) == 1 else ("have", "are")
+    count = f"{len(unknown)} of {len(sequences)} {noun} {verb} no {what}"
+    first = f"the first is {str(sequences.ids[unknown[0]])!r}"
+    if strict or 2 * len(unknown) >= len(sequences):
+        raise DataError(f"{sequences.source}: {count}; {first}. {advice}")
+    notes.append(f"{count} and {left} left out; {first}")
+    return sequences.chosen(np.flatnonzero(known))

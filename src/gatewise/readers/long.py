@@ -35,8 +35,10 @@ class Origin:
     name: str
     at: Callable[[int], str]  # a row, counted from 0 -> "row 7 (counting the header as row 1)"
     rows: Array | None = None  # [steps] the row of each step, or -1; None: rows are in order
-    # The settings data.id with which no time repeats in a sequence, found only when asked for.
-    apart: Callable[[], list[tuple[str, ...]]] = list
+    # Values of data.id, found only when asked for: those with which no time repeats in a sequence
+    # (given the share of rows that repeat one now), and with which a column does not change in one.
+    apart: Callable[[float], list[tuple[str, ...]]] = lambda _share: []
+    within: Callable[[str], list[tuple[str, ...]]] = lambda _column: []
 
     def place(self, step: int) -> str:
         """The name of a step's row in messages."""
@@ -76,7 +78,9 @@ def long(table: Table, settings: DataSettings, kinds: Kinds) -> tuple[Sequences,
     order = _order(loaded, settings, notes)
     starts = _starts(loaded)
     stops = np.append(starts[1:], loaded.height).astype(np.int64)
-    origin = Origin(table.name, table.at, order, partial(columns.ids_apart, table, settings))
+    apart = partial(columns.ids_apart, table, settings)
+    within = partial(columns.ids_within, table, settings)
+    origin = Origin(table.name, table.at, order, apart, within)
     texts = {role: list(known) for role, known in loaded.texts.items()}
     sequences = Sequences(
         values=loaded.values,
@@ -518,23 +522,25 @@ def _constant(
         start, stop = sequences.starts[sequence], sequences.stops[sequence]
         filled = start + np.flatnonzero(codes[start:stop] >= 0)
         step = int(filled[(codes[filled] != codes[filled[0]]).argmax()])
-        raise DataError(
+        raise FlawError(
             f"{origin.name}: column {column!r} must not change within a sequence, but in "
             f"{_named(sequences, sequence)} it changes from {texts[codes[filled[0]]]!r} to "
-            f"{texts[codes[step]]!r} in {origin.place(step)}. {_ends_where(column, role)}"
+            f"{texts[codes[step]]!r} in {origin.place(step)}.",
+            advice=_ends_where(column, role),
+            ways=[Way({"id": names}) for names in origin.within(column)],
         )
     return constants
 
 
 def _ends_where(column: str, role: str) -> str:
     """What to do about a value that changes within a sequence."""
-    advice = "Name more columns in data.id, so that a sequence ends where the value changes."
+    advice = "Name more columns in data.id, so that a sequence ends where the value changes"
     if role == "label":
         return (
-            f"{advice} If there is no such column, add one that numbers the stretches, in pandas "
-            f"(df[{column!r}] != df[{column!r}].shift()).cumsum(), and name it in data.id."
+            f"{advice}. If there is no such column, add one that numbers the stretches, in pandas "
+            f"(df[{column!r}] != df[{column!r}].shift()).cumsum(), and name it in data.id"
         )
-    return f"{advice} Covariates that change belong in data.past or data.known."
+    return f"{advice}. Covariates that change belong in data.past or data.known"
 
 
 def _named(sequences: Sequences, sequence: int) -> str:

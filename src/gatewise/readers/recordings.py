@@ -28,7 +28,7 @@ from gatewise.extras import require
 from gatewise.readers import archives, columns, folders, kaldi, roles, targets, texts
 from gatewise.readers.cells import as_text
 from gatewise.readers.columns import Purpose, Read
-from gatewise.readers.labels import as_label
+from gatewise.readers.labels import as_label, with_truth
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 
@@ -525,23 +525,27 @@ def _recordings(
         source=source,
         **known,
     )
-    if purpose != "predict" and "static" not in known:
-        _require_labels(sequences)
     heard = np.array([len(one) > 0 and bool((one != one[0]).any()) for one in read])
+    if purpose != "predict" and "static" not in known:
+        labelled = _labelled(sequences, notes)
+        sequences, heard = sequences.chosen(np.flatnonzero(labelled)), heard[labelled]
     return _without_silence(sequences, heard, notes, purpose), settings, notes
 
 
-def _require_labels(sequences: Sequences) -> None:
-    """Check that every recording has a label or a transcript."""
-    labelled = np.zeros(len(sequences)) if sequences.labels is None else sequences.labels != ""
-    without = np.flatnonzero(labelled == 0)
-    if len(without):
-        raise DataError(
-            f"{sequences.source}: {len(without)} of {len(sequences)} recordings "
-            f"{'has' if len(without) == 1 else 'have'} no label or transcript; the first is "
-            f"'{sequences.ids[without[0]]}'. Add what is missing, or remove the recordings. "
-            "(data.missing_values lists the labels that count as empty.)"
-        )
+def _labelled(sequences: Sequences, notes: list[str]) -> Array:
+    """[recordings] whether there is a label or a transcript, if most have one."""
+    labels = sequences.labels
+    known = np.zeros(len(sequences), bool) if labels is None else labels != ""
+    with_truth(
+        sequences,
+        known,
+        notes,
+        what="label or transcript",
+        advice="Add what is missing, or remove the recordings. (data.missing_values lists the "
+        "labels that count as empty.)",
+        noun="recordings",
+    )
+    return known
 
 
 def _with_rate(settings: DataSettings, rates: Sequence[int], notes: list[str]) -> DataSettings:

@@ -54,8 +54,8 @@ def tried(first: FlawError, attempt: Attempt, *, flags: bool) -> DataError:
         return DataError(f"{first.flaw} {first.advice}, or train with {words}.")
     if not several:
         return DataError(f"{first.flaw} {first.advice}.")
-    advice = f"{last.advice}, and train" if isinstance(last, FlawError) else "Then train"
-    return DataError(f"{_together(found.flaws)} {advice} with {words}.")
+    advice = f"{last.advice}. " if isinstance(last, FlawError) else ""
+    return DataError(f"{_together(found.flaws)} {advice}Then train with {words}.")
 
 
 def _followed(
@@ -128,6 +128,6 @@ def _text(value: Any) -> str:
     """A value as TOML; a text without quotes and a list of one, which `--set` reads alike."""
     if isinstance(value, list | tuple):
         if len(value) == 1 and re.fullmatch(r"[^\W\d]\w+", value[0]):
-            return value[0]
+            return str(value[0])
         return json.dumps(value, ensure_ascii=False)
     return str(value)

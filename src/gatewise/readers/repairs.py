@@ -192,7 +192,7 @@ def _doubled(sequences: Sequences, times: Array, doubled: Array, origin: Origin)
                 advice="Write the times with their offsets from UTC",
                 ways=[Way({"timezone": zone})],
             )
-    apart = [Way({"id": names}) for names in origin.apart()]
+    apart = [Way({"id": names}) for names in origin.apart(len(doubled) / len(times))]
     remark = f"leaves {len(times) - len(doubled)} of {len(times)} rows"
     if 2 * len(doubled) > len(times) and _alike(times):
         midnight = dated and bool((times == times.astype("M8[D]")).all())

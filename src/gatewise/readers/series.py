@@ -45,12 +45,14 @@ def read(
         sequences, origin, settings, notes = _of_table(content, settings, aim, purpose)
     else:
         sequences, origin, settings, notes = _of_arrays(content, settings, aim, purpose)
-    if aim == "label" and purpose != "predict":
-        columns.require_each_label(sequences, settings, task=task)
     truth = settings.target if aim == "number" else left_empty
     repaired = replace(settings, target=()) if aim == "number" else settings
     sequences, more = repairs.apply(sequences, origin, repaired, purpose=purpose, left_empty=truth)
-    return sequences, settings, [*notes, *more]
+    notes = [*notes, *more]
+    if aim == "label" and purpose != "predict":
+        strict = isinstance(content, Arrays)
+        sequences = columns.labelled(sequences, settings, notes, task=task, strict=strict)
+    return sequences, settings, notes
 
 
 def _of_table(table: Table, settings: DataSettings, aim: Aim, purpose: Purpose) -> Made:

@@ -186,7 +186,7 @@ def from_table(table: Table, settings: DataSettings, *, task: str, purpose: Purp
     if purpose == "train":
         sequences = _without_empty(sequences, table.at, notes)
     if purpose != "predict" and not settings.target:
-        columns.require_each_label(sequences, settings, task=task)
+        sequences = columns.labelled(sequences, settings, notes, task=task, strict=False)
     return sequences, settings, [*table.notes, *notes]
 
 
@@ -325,5 +325,5 @@ def of_lists(
     if purpose == "train":
         made = _without_empty(made, lambda place: f"item {place}", notes)
     if purpose != "predict":
-        columns.require_each_label(made, settings, task=task)
+        made = columns.labelled(made, settings, notes, task=task, strict=True)
     return made, replace(settings, text=settings.text or ("text",)), notes

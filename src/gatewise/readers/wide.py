@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from gatewise.data.sequences import Array, Sequences
-from gatewise.errors import DataError
+from gatewise.errors import DataError, FlawError, Way
 from gatewise.readers import times
 from gatewise.readers.columns import VALUE, dated_steps
 from gatewise.readers.long import Origin, load, moments_of, picked, value_columns, with_sides
@@ -70,9 +70,11 @@ def _with_row_sides(
         if len(loaded.texts["id"]) < len(ids):
             _, first = np.unique(loaded.codes["id"], return_index=True)
             row = int(np.setdiff1d(np.arange(len(ids)), first)[0])
-            raise DataError(
-                f"{table.name}: {table.at(row)} repeats the id {str(ids[row])!r}. In a wide table "
-                "each row is a sequence with its own id; otherwise set data.layout=long."
+            raise FlawError(
+                f"{table.name}: {table.at(row)} repeats the id {str(ids[row])!r} "
+                f"({listing(settings.id)}), but each row is read as a sequence with its own id.",
+                advice="If the rows are sequences, give each an id of its own",
+                ways=[Way({"layout": "long", "id": settings.id}, "reads each row as a step")],
             )
         sequences = replace(sequences, ids=ids)
     by_row = replace(

@@ -102,13 +102,19 @@ def test_new_data_need_not_hold_the_targets():
     assert sequences.columns == ("wear", "x") and np.isnan(sequences.values[:, 0]).all()
 
 
+def test_a_few_sequences_without_a_target_are_left_out_and_named():
+    sequences, _, notes = read_frame(lambda k, step: None if k == 3 else k)
+    assert sequences.ids.tolist() == [f"r{k}" for k in range(12) if k != 3]
+    assert "1 of 12 sequences has no 'wear' and is left out; the first is 'r3'" in notes
+
+
 @pytest.mark.parametrize(
     ("wear", "data", "said"),
     [
         (
-            lambda k, s: None if k == 3 else k,
+            lambda k, s: None if k in range(3, 9) else k,
             {},
-            "1 of 12 sequences has no 'wear'; the first is 'r3'",
+            "6 of 12 sequences have no 'wear'; the first is 'r3'",
         ),
         (lambda k, s: "bad" if k == 3 else str(k), {}, "must hold numbers, but row 16"),
         (lambda k, s: np.inf if k == 3 else k, {}, "'wear' is inf for sequence 'r3'"),

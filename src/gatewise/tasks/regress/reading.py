@@ -11,6 +11,7 @@ from gatewise.errors import ConfigError, DataError
 from gatewise.readers import columns, corpora, recordings, series, targets, texts
 from gatewise.readers.arrays import Arrays
 from gatewise.readers.columns import Purpose, Read
+from gatewise.readers.labels import with_truth
 from gatewise.readers.repairs import LARGEST, SMALLEST, is_blurred
 from gatewise.readers.sources import Opened, data_folder
 from gatewise.readers.tables import Table
@@ -36,7 +37,11 @@ def read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
     sequences, settings, notes = _read(source, settings, purpose)
     if purpose != "train":
         return _aligned(sequences, wanted, settings), settings, notes
-    _refuse_missing(sequences, settings)
+    notes = [*notes]
+    strict = source.named is None and (
+        source.texts is not None or isinstance(source.content(), Arrays)
+    )
+    sequences = _with_targets(sequences, settings, notes, strict=strict)
     _refuse_extreme(sequences, settings)
     return sequences, settings, notes
 
@@ -133,8 +138,15 @@ def truth_of(sequences: Sequences, names: tuple[str, ...]) -> Array:
     return np.stack([sequences.static.get(name, unknown) for name in names], axis=1)
 
 
-def _refuse_missing(sequences: Sequences, settings: DataSettings) -> None:
-    """Refuse sequences without a target; of steps, some of them must have one."""
+def _with_targets(
+    sequences: Sequences, settings: DataSettings, notes: list[str], *, strict: bool
+) -> Sequences:
+    """The sequences with a target, if most have one; of steps, some of them must have one.
+
+    Raises:
+        DataError: no column holds numbers to predict, or too many targets are missing
+            (`labels.with_truth`).
+    """
     if not settings.target:
         raise DataError(
             f"{sequences.source} has no numbers to predict. Name the target with --target COLUMN, "
@@ -145,16 +157,11 @@ def _refuse_missing(sequences: Sequences, settings: DataSettings) -> None:
         columns_of = [sequences.columns.index(name) for name in settings.target]
         if not np.isfinite(sequences.values[:, columns_of]).all(axis=1).any():
             raise DataError(f"{sequences.source}: no step has a value of {names}. Fill it in.")
-        return
-    unknown = np.isnan(truth_of(sequences, settings.target)).any(axis=1)
-    if unknown.any():
-        first = str(sequences.ids[int(unknown.argmax())])
-        rows = " If a row is one step, set data.id." if settings.layout == "wide" else ""
-        raise DataError(
-            f"{sequences.source}: {unknown.sum()} of {len(sequences)} sequences "
-            f"{'has' if unknown.sum() == 1 else 'have'} no {names}; the first is {first!r}. Fill "
-            f"it in, or remove them.{rows}"
-        )
+        return sequences
+    known = np.asarray(~np.isnan(truth_of(sequences, settings.target)).any(axis=1))
+    rows = " If a row is one step, set data.id." if settings.layout == "wide" else ""
+    advice = f"Fill it in, or remove them.{rows}"
+    return with_truth(sequences, known, notes, what=names, advice=advice, strict=strict)
 
 
 def _refuse_extreme(sequences: Sequences, settings: DataSettings) -> None:
