@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from datetime import date, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -269,7 +270,7 @@ def test_a_column_that_names_runs_of_labelled_steps_is_the_id(tmp_path):
 def test_a_row_of_features_is_a_sequence_although_its_group_repeats(tmp_path):
     """Without a count of steps, rows of one subject and one label are sequences of their own."""
     path = tmp_path / "features.csv"
-    rows = [f"s{k // 4},{(k * 7) % 5},{(k * 3) % 4},{k % 3},{k // 12}" for k in range(24)]
+    rows = [f"s{k // 4},{(k * 7) % 5},{(k * 3) % 4},{k % 3},{k // 4 % 2}" for k in range(24)]
     path.write_text("\n".join(["subject,a,b,c,label", *rows]) + "\n")
     with pytest.raises(DataError, match=r"row 3 .* repeats the id 's0'.*--set data.layout=long"):
         of(path, "classify")
@@ -283,6 +284,68 @@ def test_a_label_that_changes_names_the_ids_within_which_it_does_not(tmp_path):
         of(path, "classify", layout="long")
     found, _, _ = of(path, "classify", layout="long", id=("trial",))
     assert found.lengths.tolist() == [6] * 9
+
+
+def test_rows_of_a_few_numbers_that_keep_a_label_are_asked_about(tmp_path):
+    path = tmp_path / "sensors.csv"
+    rows = [f"{k % 7},{k % 5},{'sit' if k < 30 else 'walk'}" for k in range(60)]
+    path.write_text("\n".join(["x,y,label", *rows]) + "\n")
+    with pytest.raises(
+        DataError, match=r"30 rows on average.*, or train with --set data.layout=wid"
+    ):
+        of(path, "classify")
+    found, _, _ = of(path, "classify", layout="wide")
+    assert len(found) == 60
+
+
+def test_a_number_of_each_row_is_no_id_of_a_series(tmp_path):
+    """The layout of Kaggle's Store Sales, whose first 1,000 rows end within a day."""
+    path = tmp_path / "store.csv"
+    rows = [
+        f"{(k * 2 + shop) * 4 + place},{day},{shop},{family},{k + place}"
+        for k in range(140)
+        for day in [date(2013, 1, 1) + timedelta(k)]
+        for shop in range(2)
+        for place, family in enumerate(("BOOKS", "BEAUTY", "DAIRY", "MEATS"))
+    ]
+    path.write_text("\n".join(["id,date,store_nbr,family,sales", *rows]) + "\n")
+    found, settings, _ = of(path, "forecast", target=("sales",))
+    assert settings.id == ("store_nbr", "family") and found.lengths.tolist() == [140] * 8
+
+
+def test_a_weather_that_parts_two_repeated_hours_is_no_id(tmp_path):
+    path = tmp_path / "traffic.csv"
+    hours = [k - (k > 40) for k in range(100)]
+    rows = [
+        f"{datetime(2012, 10, 2) + timedelta(hours=hour)},{('Rain', 'Clear')[k // 3 % 2]},{hour}"
+        for k, hour in enumerate(hours)
+    ]
+    path.write_text("\n".join(["date_time,weather,volume", *rows]) + "\n")
+    with pytest.raises(DataError, match="1 row repeats a time"):
+        of(path, "forecast", target=("volume",))
+    found, settings, _ = of(path, "forecast", target=("volume",), duplicates="first")
+    assert settings.id == () and found.lengths.tolist() == [99]
+
+
+def test_a_table_without_names_may_begin_with_times_since_1970(tmp_path):
+    path = tmp_path / "klines.csv"
+    rows = [
+        f"{1499040000000 + 3600000 * k},{k % 7},{1499043599999 + 3600000 * k}" for k in range(60)
+    ]
+    path.write_text("\n".join(rows) + "\n")
+    found, settings, _ = of(path, "forecast", target=("column 2",))
+    assert (settings.time, settings.time_format) == (("column 1",), "epoch ms")
+    assert str(found.times[1])[:16] == "2017-07-03T01:00"
+
+
+def test_wide_series_may_have_several_texts(tmp_path):
+    path = tmp_path / "m5.csv"
+    names = ",".join(f"d_{k}" for k in range(1, 31))
+    rows = [f"item_{k}_CA,item_{k},CA,{','.join(map(str, range(k, k + 30)))}" for k in range(5)]
+    path.write_text("\n".join([f"id,item_id,state_id,{names}", *rows]) + "\n")
+    found, settings, _ = of(path, "forecast")
+    assert (settings.layout, settings.id) == ("wide", ("id",))
+    assert found.lengths.tolist() == [30] * 5
 
 
 def test_sequences_without_a_label_are_left_out_and_named(tmp_path):

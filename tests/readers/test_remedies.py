@@ -166,6 +166,7 @@ def test_flaws_are_told_together_where_the_last_one_is_left_to_the_user(tmp_path
 SENTINELS = {
     "in the middle": ([LEVEL, *without([4, 9], cell="-9999")], 1),
     "at the begin": ([LEVEL, *without([0, 9], cell="-9999")], 1),
+    "a number of no common kind": ([LEVEL, *without([4, 9], cell="-200")], 1),
     "in a whole series": ([PANEL, *panel(a=NUMBERS, b=["-9999"] * 30)], 0),
     "in two columns": (
         [

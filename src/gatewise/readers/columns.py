@@ -12,8 +12,9 @@ from typing import Literal
 import polars as pl
 
 from gatewise.data.sequences import Sequences
-from gatewise.errors import ConfigError, DataError
+from gatewise.errors import ConfigError, DataError, FlawError, Way
 from gatewise.readers import time_columns, times
+from gatewise.readers.cells import SAMPLE
 from gatewise.readers.labels import are_flags, with_truth
 from gatewise.readers.roles import (
     IDS,
@@ -39,6 +40,8 @@ Read = tuple[Sequences, DataSettings, list[str]]
 LABELS = ("label", "class", "target_class", "class_label", "activity", "labels")
 VALUE = "value"  # the only column of the sequences of a wide table
 FEW_REPEATED = 0.05  # times that repeat in less than this share of the rows may be slips
+SHORT = 8  # a row of at most so many numbers is hardly a sequence
+LONG_RUN = 10  # rows with one label, one after the other, which may be the steps of one sequence
 MOST_CLOCKS = 16  # of tables with more columns of numbers, a row may be a sequence
 
 
@@ -279,7 +282,9 @@ def _guess_names(
         settings = time_columns.with_time(table, settings, kinds, notes)
     if not settings.id:
         column = _id(table, settings)
-        settings = with_role(settings, notes, role="id", column=column)
+        # Where steps have times, an id that differs in each row numbers the rows.
+        rows = aim == "target" and bool(settings.time) and column and are_distinct(table, [column])
+        settings = with_role(settings, notes, role="id", column="" if rows else column)
     if settings.time and not settings.id and settings.layout != "wide":
         settings = _with_series(table, settings, kinds, notes)
     if not settings.id and settings.layout != "wide":
@@ -287,6 +292,7 @@ def _guess_names(
     if settings.layout == "auto":
         settings = replace(settings, layout=_layout(table, settings, kinds, aim=aim))
         if settings.layout == "wide":
+            _ask_what_rows_are(table, settings, kinds, aim=aim)
             hint = "if a row is one step, set data.id or data.layout=long"
             notes.append(f"each row is taken as one sequence; {hint}")
     if settings.layout == "long" and not settings.time:
@@ -316,21 +322,27 @@ def _with_series(
         ConfigError: several columns distinguish series.
     """
     moments = list(settings.time)
-    if are_distinct(table, moments):
+    rows = table.sample.group_by(moments).len()["len"].to_list()  # of each time
+    height, steps = table.sample.height, len(rows)
+    if steps == height:
         return settings
-    height, steps = table.sample.height, table.sample.select(moments).n_unique()
+    # If each series has each time; the first rows of a long table may end within one.
+    series = max(rows) if height == SAMPLE else height / steps
     counts = {name: table.sample[name].n_unique() for name in without_role(table, settings)}
     numbers = [name for name in counts if kinds[name] in NUMBERS]
     # A number may tell series apart if each has each time, and if another number can be forecast.
     crossing = numbers if settings.target or settings.features or len(numbers) > 1 else []
     able = [name for name in counts if kinds[name] == "text" or name in crossing]
+    # Where few times repeat, series follow each other, or these rows are slips.
+    few = height - steps < FEW_REPEATED * height
     candidates = [
         name
         for name in able
         if are_distinct(table, [*moments, name])
-        and (kinds[name] == "text" and counts[name] < height or counts[name] * steps == height)
+        and (kinds[name] == "text" and counts[name] < height or counts[name] == series)
+        and not (few and table.sample[name].rle_id().n_unique() > counts[name])
     ]
-    if not candidates and (pair := _crossing_pair(able, counts, height // steps)):
+    if not candidates and (pair := _crossing_pair(able, counts, series)):
         notes.append(
             f"the columns {listing(pair)} are taken together as the name of the sequence, because "
             "times repeat without them"
@@ -345,6 +357,28 @@ def _with_series(
         settings = with_role(settings, notes, role="id", column=candidates[0])
         notes[-1] += ", because times repeat without it"
     return settings
+
+
+def _ask_what_rows_are(table: Table, settings: DataSettings, kinds: Kinds, *, aim: Aim) -> None:
+    """Refuse to guess if rows of a few numbers follow each other with one label for long.
+
+    Raises:
+        FlawError: each row may be a short sequence, or a step.
+    """
+    if aim != "label" or not settings.label or settings.id:
+        return
+    numbers = [name for name in without_role(table, settings) if kinds[name] in NUMBERS]
+    runs = table.sample[settings.label].rle_id().n_unique()
+    if not numbers or len(numbers) > SHORT or runs * LONG_RUN > table.sample.height:
+        return
+    raise FlawError(
+        f"{table.name}: the label {settings.label!r} stays the same for "
+        f"{table.sample.height // runs} rows on average, and a row has {len(numbers)} "
+        f"number{'s' if len(numbers) > 1 else ''}, so that rows may be steps.",
+        advice="If they are, name the columns that tell sequences apart in data.id; a label must "
+        "not change within one",
+        ways=[Way({"layout": "wide"}, "reads each row as a sequence")],
+    )
 
 
 def _with_runs(
@@ -436,7 +470,9 @@ def ids_within(table: Table, settings: DataSettings, column: str) -> list[tuple[
     return found[:3]
 
 
-def _crossing_pair(names: Sequence[str], counts: Mapping[str, int], series: int) -> tuple[str, ...]:
+def _crossing_pair(
+    names: Sequence[str], counts: Mapping[str, int], series: float
+) -> tuple[str, ...]:
     """The only two columns whose combinations are as many as the series; () for none."""
     pairs = [
         (one, two)
@@ -494,7 +530,7 @@ def _layout(
         return "wide"
     texts = list(settings.id) or [name for name in free if kinds[name] == "text"][:1]
     steps = [name for name in free if kinds[name] in ("number", "empty") and name not in texts]
-    others = set(free) - {*steps, *texts}
+    others = [name for name in free if name not in {*steps, *texts} and kinds[name] != "text"]
     wide = texts and are_distinct(table, texts) and numbered(steps) and not others and not values
     return "wide" if wide else "long"
 

@@ -285,6 +285,7 @@ def _kept(
     return kept, replace(origin, rows=rows if origin.rows is None else origin.rows[rows])
 
 
+VARIED = 5  # values that differ this often are measured, not levels such as 0 and 1
 NINES = re.compile(r"-?9{2,}(?:\.0|\.9+)?|-?(?:1e\+\d\d|9\.9+e\+\d\d)|-?32768\.0|-1\.0")
 
 
@@ -338,10 +339,14 @@ def _far(sequences: Sequences) -> Iterator[tuple[str, float, str]]:
         for extreme in {float(known.min()), float(known.max())} if len(known) > 20 else ():
             others = known[known != extreme]
             count = len(known) - len(others)
-            if count < 2 or not len(others) or not NINES.fullmatch(repr(extreme)):
+            if count < 2 or not len(others):
+                continue
+            usual = NINES.fullmatch(repr(extreme)) is not None
+            if not usual and (not extreme.is_integer() or len(np.unique(others)) < VARIED):
                 continue
             low, high = float(others.min()), float(others.max())
-            if min(abs(extreme - low), abs(extreme - high)) > 3 * max(high - low, 1e-9):
+            distance = min(abs(extreme - low), abs(extreme - high))
+            if distance > (3 if usual else 10) * max(high - low, 1e-9):
                 yield (
                     name,
                     extreme,

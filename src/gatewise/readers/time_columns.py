@@ -1,5 +1,6 @@
 """Find the columns that are the time of each step, their format and their zone."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -218,7 +219,7 @@ def _time(table: Table, settings: DataSettings, kinds: Kinds) -> str:
     candidates = [name for name in free if kinds[name] == "time"]
     if not candidates:
         listed = [name for name in free if kinds[name] in ("number", "list")]
-        name = known_as(listed, TIMES)
+        name = known_as(listed, TIMES) or _unnamed_epoch(table, listed)
         return name if name and (kinds[name] == "list" or _whole(table, name)) else ""
     # The begin and the end of a whole query stand beside each row of some databases.
     changing = [name for name in candidates if table.sample[name].n_unique() > 1]
@@ -232,6 +233,20 @@ def _time(table: Table, settings: DataSettings, kinds: Kinds) -> str:
         f"{table.name}: the columns {listing(candidates)} all hold times. "
         f"Name the one that orders the steps: {named}."
     )
+
+
+def _unnamed_epoch(table: Table, listed: Sequence[str]) -> str:
+    """In a table without names, the first column of rising times since 1970; "" for none."""
+    if table.dialect is None or table.dialect.header_rows:
+        return ""
+    for name in listed:
+        if not re.fullmatch(r"column \d+", name):
+            continue
+        cells = table.sample[name].cast(pl.Float64, strict=False)
+        ascending = len(cells) > 1 and bool((cells.diff().drop_nulls() > 0).all())
+        if ascending and _whole(table, name) and times.epoch(cells[0], cells[-1]):
+            return name
+    return ""
 
 
 def _begin(table: Table, candidates: Sequence[str]) -> str:

@@ -452,14 +452,25 @@ def _of_numbers(numbers: pl.Series, column: str) -> str:
     whole = bool((numbers == numbers.round()).all())
     if whole and (form := _of_digits(numbers)):
         return form
-    for unit, parts in EPOCHS.items():
-        if whole and EARLIEST * parts <= least and most <= LATEST * parts:
-            return f"epoch {unit}"
+    if whole and (form := epoch(least, most)):
+        return form
     if whole and least >= 1000 and most <= 2999 and folded in (*YEARS, "date"):
         return "year"
     dated = any(word in folded for word in ("date", "datum", "time", "serial", "zeit", "fecha"))
     if least >= 20_000 and most <= 80_000 and (folded in DATES if whole else dated):
         return "excel"
+    return ""
+
+
+def epoch(least: float, most: float) -> str:
+    """The format of whole numbers from `least` to `most` that are times since 1970; "" for none.
+
+    >>> epoch(1_600_000_000, 1_600_003_600), epoch(1, 400)
+    ('epoch s', '')
+    """
+    for unit, parts in EPOCHS.items():
+        if EARLIEST * parts <= least and most <= LATEST * parts:
+            return f"epoch {unit}"
     return ""
 
 
