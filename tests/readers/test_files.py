@@ -1091,3 +1091,21 @@ def test_an_archive_in_an_archive_is_to_be_unpacked(tmp_path):
         archive.writestr("inner.zip", b"PK")
     with pytest.raises(DataError, match=r"no data file, but inner\.zip\. Unpack it"):
         read(DataSettings(), path, task="forecast")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", "\ufeff\n\n<!DOCTYPE html>\n<html lang='en'><p>a, b, c</p>", "holds a web page"),
+        ("a.zip", "<html><body>Sign in</body></html>", "holds a web page"),
+        (
+            "a.parquet",
+            "version https://git-lfs.github.com/spec/v1\noid sha256:4d\n",
+            "git lfs pull",
+        ),
+    ],
+)
+def test_what_stands_for_the_data_is_named(tmp_path, name, content, said):
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=said):
+        read(DataSettings(), tmp_path / name, task="forecast")

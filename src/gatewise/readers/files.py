@@ -37,6 +37,10 @@ BEGINS = {
     b"SQLite format 3\0": ("SQLite", SAVE),
     b"%PDF-": ("PDF", SAVE),
 }
+# How files begin that stand for the data, and suffixes of texts, which may be pages.
+POINTER = b"version https://git-lfs"
+PAGES = (b"<!doctype html", b"<html")
+TEXTS = (".txt", ".md", ".html", ".htm")
 
 
 @dataclass(frozen=True)
@@ -90,12 +94,29 @@ def file_of(path: Path) -> File:
     """The file at this path; a pipe is read at once.
 
     Raises:
-        DataError: the pipe cannot be read.
+        DataError: the pipe cannot be read, or the file only stands for the data.
     """
     if not path.is_fifo():
+        _refuse_stand_in(path)
         return File(path)
     with reading(str(path)), File(path).opened() as file:
         return File(path, file.read())
+
+
+def _refuse_stand_in(path: Path) -> None:
+    """Refuse what a browser or Git stores in place of the data."""
+    try:
+        with path.open("rb") as file:
+            begin = file.read(BEGIN).lstrip(codecs.BOM_UTF8).lstrip().lower()
+    except OSError:
+        return  # the reader says why
+    if begin.startswith(POINTER):
+        raise DataError(f"{path} is a pointer of Git LFS, not the data. Fetch them: git lfs pull.")
+    if begin.startswith(PAGES) and path.suffix.lower() not in TEXTS:
+        raise DataError(
+            f"{path} holds a web page (HTML), not the data. Download the file itself; where a site "
+            "shows it on a page, this is its raw form."
+        )
 
 
 def unpacked(archive: Path, name: str) -> File:

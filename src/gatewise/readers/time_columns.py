@@ -219,7 +219,8 @@ def _time(table: Table, settings: DataSettings, kinds: Kinds) -> str:
     candidates = [name for name in free if kinds[name] == "time"]
     if not candidates:
         listed = [name for name in free if kinds[name] in ("number", "list")]
-        name = known_as(listed, TIMES) or _unnamed_epoch(table, listed)
+        plain = len(listed) == len(free)  # a text in the row would make the number an id
+        name = known_as(listed, TIMES) or (_unnamed_epoch(table, listed) if plain else "")
         return name if name and (kinds[name] == "list" or _whole(table, name)) else ""
     # The begin and the end of a whole query stand beside each row of some databases.
     changing = [name for name in candidates if table.sample[name].n_unique() > 1]
