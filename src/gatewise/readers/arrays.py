@@ -80,7 +80,7 @@ def of(source: Any, *, one_series: bool) -> Arrays:
     else:
         whole = _numeric(source, name)
         single = labels is None and (whole.ndim == 1 or (one_series and whole.ndim == 2))
-        sequences = _stacked(whole[None] if single else whole, name)
+        sequences = stacked(whole[None] if single else whole, name)
     return Arrays(name, f"{name} comes", labelled(sequences, labels, name), truth=labels)
 
 
@@ -120,7 +120,7 @@ def _columns(width: int) -> tuple[str, ...]:
     return ("value",) if width == 1 else tuple(f"x{k}" for k in range(width))
 
 
-def _stacked(array: Array, name: str, lengths: Array | None = None) -> Sequences:
+def stacked(array: Array, name: str, lengths: Array | None = None) -> Sequences:
     """Sequences over an array [sequences, steps] or [sequences, steps, columns].
 
     Without `lengths`, the array is not copied.
@@ -205,7 +205,7 @@ def npz(path: Path) -> Arrays:
     lengths = archive.get("lengths")
     if lengths is not None:
         lengths = _lengths(lengths, x, name)
-    sequences = _stacked(x, name, lengths)
+    sequences = stacked(x, name, lengths)
     y = archive.get("y")
     return Arrays(name, "the file is .npz", labelled(sequences, y, name), test=test, truth=y)
 
@@ -225,7 +225,7 @@ def npy(path: Path) -> Arrays:
             raise DataError(
                 f"{name} is not an .npy file of numbers, or it is damaged. Write it with np.save."
             ) from None
-    return Arrays(name, "the file is .npy", _stacked(x[None] if x.ndim == 1 else x, name))
+    return Arrays(name, "the file is .npy", stacked(x[None] if x.ndim == 1 else x, name))
 
 
 @contextmanager
@@ -291,9 +291,9 @@ def idx(path: Path, labels: Path | None) -> Arrays:
             f"{name} holds one number for each sequence, so it is a file of labels. Name the file "
             "of images instead."
         )
-    sequences = _stacked(images, name)
+    sequences = stacked(images, name)
     if sequences.values.dtype.kind == "f":
-        sequences = _stacked(images.astype(np.float64), name)
+        sequences = stacked(images.astype(np.float64), name)
     known = None if labels is None else _idx(labels)
     return Arrays(name, "the file is IDX images", labelled(sequences, known, name), truth=known)
 

@@ -13,7 +13,7 @@ import polars as pl
 
 from gatewise.data.sequences import Sequences, from_texts
 from gatewise.errors import ConfigError, DataError
-from gatewise.readers import fixed, folders, tables, texts
+from gatewise.readers import fixed, folders, matrices, tables, texts
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.dialect import DATA, SEPARATORS, is_drawn
 from gatewise.readers.files import ANY, File, reading
@@ -193,7 +193,8 @@ def classes_in_files(
         return None
     path = placed(opened.named)
     files = [file for file in _texts_in(path) if file.parent == path]
-    if len(files) < 2 or folders.holds_tables(path):  # notes beside tables are no classes
+    # Notes beside tables are no classes.
+    if len(files) < 2 or folders.holds_tables(path) or matrices.signals_of(path):
         return None
     rows = [
         {"text": line.strip(), "label": file.name.removesuffix(".gz").removesuffix(".txt")}

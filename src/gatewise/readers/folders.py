@@ -44,10 +44,10 @@ def holds_tables(path: Path) -> bool:
     An archive may also hold a table that names texts.
     """
     if path.is_dir():
-        return any(_is_table(name) for name in _names(path))
+        return any(_is_table(name) for name in names_in(path))
     if not archives.is_archive(path):
         return False
-    names = _names(path)
+    names = names_in(path)
     return len(names) > 1 and (all(map(_is_table, names)) or bool(_named_texts(path, names)))
 
 
@@ -69,7 +69,7 @@ def _named_texts(path: Path, names: Sequence[str]) -> list[str]:
     return []
 
 
-def _names(path: Path) -> list[str]:
+def names_in(path: Path) -> list[str]:
     """The relative paths of the files, in order, without hidden ones."""
     if path.is_dir():
         found = [one.relative_to(path).as_posix() for one in path.rglob("*") if one.is_file()]
@@ -84,7 +84,7 @@ def read(path: Path, settings: DataSettings) -> Table:
     Raises:
         DataError: a file cannot be read, or the files have different columns.
     """
-    every = _names(path)
+    every = names_in(path)
     texts = _named_texts(path, every)
     names = [name for name in every if _is_table(name) or name in texts]
     parts = [Part(name, _table(path, name, settings)) for name in names]

@@ -25,7 +25,16 @@ from gatewise.data.sequences import Array, Sequences
 from gatewise.data.spectra import FULL
 from gatewise.errors import ConfigError, DataError, UnknownSourceError
 from gatewise.extras import require
-from gatewise.readers import archives, columns, folders, kaldi, roles, targets, texts
+from gatewise.readers import (
+    archives,
+    columns,
+    folders,
+    kaldi,
+    matrices,
+    roles,
+    targets,
+    texts,
+)
 from gatewise.readers.cells import as_text
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.labels import as_label, with_truth
@@ -93,8 +102,8 @@ def place_of(source: Any, folder: str = "") -> Place | None:
     path = Path(source)
     if not path.exists() and folder:
         path = Path(folder) / path
-    if kaldi.folder_of(path):
-        return None  # a table
+    if kaldi.folder_of(path) or matrices.signals_of(path):
+        return None  # a table, or arrays
     if path.is_dir():
         found = sorted(one.relative_to(path).as_posix() for one in path.rglob("*") if one.is_file())
         packed = False

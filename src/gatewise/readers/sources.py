@@ -19,6 +19,7 @@ from gatewise.readers import (
     arrays,
     folders,
     kaldi,
+    matrices,
     memory,
     pivoted,
     recordings,
@@ -83,7 +84,7 @@ class Opened:
         if self.named is None:
             raise nothing()
         place = placed(self.named)
-        if folders.holds_tables(place) or kaldi.folder_of(place):
+        if matrices.signals_of(place) or folders.holds_tables(place) or kaldi.folder_of(place):
             return File(place)
         if (packed := archives.chosen(place, MEMBERS)) is not None:
             return unpacked(*packed)
@@ -143,6 +144,8 @@ class Opened:
     def _content(self) -> Table | Arrays:
         if self.named is None:
             return pivoted.by_part(_of_frame(self.given), self.settings)
+        if signals := matrices.signals_of(self.file.path):
+            return matrices.read(signals)
         if folder := kaldi.folder_of(self.file.path):
             return kaldi.read(folder, self.settings.encoding)
         if folders.holds_tables(self.file.path):
