@@ -1,5 +1,6 @@
 """Recordings of any format, rate or number of channels, and their labels."""
 
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -124,6 +125,26 @@ def test_labels_are_read_from_the_names_of_files_with_a_note(tmp_path, names, pa
     assert found.labels.tolist() == [wanted[name[:-4]] for name in found.ids.tolist()]
     assert settings.pattern == pattern
     assert any(pattern in note for note in notes)
+
+
+def test_a_table_that_names_recordings_and_labels_is_asked_for(tmp_path):
+    """The folders of ESC-50 and UrbanSound8K, whose names begin with or hold a fold."""
+    folder = folder_of(tmp_path, [f"audio/{k % 2 + 1}-{k}.wav" for k in range(6)])
+    (folder / "meta").mkdir()
+    rows = [
+        {"filename": f"{k % 2 + 1}-{k}.wav", "category": "dog" if k < 3 else "rain"}
+        for k in range(6)
+    ]
+    path = folder / "meta" / "esc50.csv"
+    pl.DataFrame(rows).write_csv(path)
+    with pytest.raises(
+        ConfigError, match=rf"{re.escape(str(path))} names the recordings and their"
+    ):
+        read_all(folder)
+    found, _, _ = read_all(path)
+    assert found.labels.tolist() == ["dog"] * 3 + ["rain"] * 3
+    found, _, _ = read_all(folder, pattern="{label}-{take}")
+    assert found.labels[:2].tolist() == ["1", "2"]
 
 
 def test_a_pattern_names_label_and_group(tmp_path):

@@ -61,7 +61,7 @@ def _named_texts(path: Path, names: Sequence[str]) -> list[str]:
     tables = [name for name in names if _is_table(name)]
     if len(texts) < 2 or len(tables) != 1:
         return []
-    part = Part(tables[0], _table(path, tables[0], DataSettings()))
+    part = Part(tables[0], table_in(path, tables[0], DataSettings()))
     for stems in _keys([_stem(name) for name in _below_common([*tables, *texts])][1:]):
         if column := _naming(part, stems):
             named = _cells(part.table, column)
@@ -87,7 +87,7 @@ def read(path: Path, settings: DataSettings) -> Table:
     every = names_in(path)
     texts = _named_texts(path, every)
     names = [name for name in every if _is_table(name) or name in texts]
-    parts = [Part(name, _table(path, name, settings)) for name in names]
+    parts = [Part(name, table_in(path, name, settings)) for name in names]
     parts, notes = _labelled(str(path), parts)
     columns = parts[0].table.columns
     for part in parts:
@@ -133,7 +133,7 @@ def read(path: Path, settings: DataSettings) -> Table:
     )
 
 
-def _table(path: Path, name: str, settings: DataSettings) -> Table:
+def table_in(path: Path, name: str, settings: DataSettings) -> Table:
     """The table of one file, which messages call by its path."""
     file = File(path / name) if path.is_dir() else unpacked(path, name)
     suffix = PurePosixPath(name.lower().removesuffix(".gz")).suffix

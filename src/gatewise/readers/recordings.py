@@ -368,9 +368,15 @@ def _with_pattern(
     if settings.pattern:
         return settings
     if truth == "label":
-        folders = {name.rpartition("/")[0] for name in place.names}
+        if table := _table_of_labels(place):
+            raise ConfigError(
+                f"{place.path}: the table {table} names the recordings and their labels, so that "
+                "their folders and names may mean something else. Give that table instead of the "
+                "folder, or set the pattern of the names: --set 'data.pattern={label}/{file}'."
+            )
+        above = {name.rpartition("/")[0] for name in place.names}
         # Archives often hold a single folder, which is not a label.
-        if len(folders) > 1 and "" not in folders:
+        if len(above) > 1 and "" not in above:
             notes.append("the folder of a recording is taken as its label")
             return replace(settings, pattern=CLASS_FOLDERS)
         for pattern in GUESSES:
@@ -395,6 +401,28 @@ def _with_pattern(
         f"*.trans.txt file with a line for each; or give a table of paths and texts; or, if names "
         f"such as {example!r} hold the transcripts, --set 'data.pattern={{label}}'."
     )
+
+
+def _table_of_labels(place: Place) -> str:
+    """The path of a table in the folder that names most recordings and labels; "" for none."""
+    if place.packed or not place.path.is_dir():
+        return ""
+    known = {PurePosixPath(name).name for name in place.names}
+    for name in folders.names_in(place.path):
+        if PurePosixPath(name).suffix.lower() not in (".csv", ".tsv"):
+            continue
+        try:
+            table = folders.table_in(place.path, name, DataSettings())
+        except DataError:
+            continue
+        if not (column := column_of(table, DataSettings())):
+            continue
+        rest = [one for one in table.columns if one != column]
+        cells = table.sample[column].drop_nulls().to_list()
+        named = sum(PurePosixPath(cell).name in known for cell in cells)
+        if named > len(cells) / 2 and roles.known_as(rest, (*texts.LABELS, *columns.LABELS)):
+            return str(place.path / name)
+    return ""
 
 
 def _matched(pattern: str, name: str) -> dict[str, str] | None:
