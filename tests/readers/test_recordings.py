@@ -144,7 +144,7 @@ def test_a_table_that_names_recordings_and_labels_is_asked_for(tmp_path):
     found, _, _ = read_all(path)
     assert found.labels.tolist() == ["dog"] * 3 + ["rain"] * 3
     found, _, _ = read_all(folder, pattern="{label}-{take}")
-    assert found.labels[:2].tolist() == ["1", "2"]
+    assert sorted(set(found.labels.tolist())) == ["1", "2"]
 
 
 def test_a_pattern_names_label_and_group(tmp_path):
