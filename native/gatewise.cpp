@@ -4,6 +4,8 @@
 
 #ifdef __GLIBC__
 #include <malloc.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #endif
 #ifdef GATEWISE_AMX
 #include <cpuid.h>
@@ -23,6 +25,23 @@
 
 namespace gatewise {
 namespace {
+
+#ifdef __GLIBC__
+// Makes the next GiB of the heap large pages, which the kernel maps when they are first written.
+void use_huge_pages() {
+  constexpr size_t kBytes = size_t{1} << 30, kPage = size_t{2} << 20;
+  rlimit space;
+  if (getrlimit(RLIMIT_AS, &space) != 0 || space.rlim_cur != RLIM_INFINITY) {
+    return;  // the addresses are scarce
+  }
+  if (void* memory = std::malloc(kBytes)) {
+    const auto begin = (reinterpret_cast<uintptr_t>(memory) + kPage - 1) / kPage * kPage;
+    const auto end = (reinterpret_cast<uintptr_t>(memory) + kBytes) / kPage * kPage;
+    madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+    std::free(memory);
+  }
+}
+#endif
 
 bool always() { return true; }
 bool never() { return false; }
@@ -266,10 +285,13 @@ void gatewise_set_threads(int32_t threads) { gatewise::set_threads(threads); }
 
 void gatewise_keep_memory(void) {
 #ifdef __GLIBC__
-  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_MMAP_THRESHOLD, INT_MAX);
   mallopt(M_TRIM_THRESHOLD, INT_MAX);
   // As large as the heap of one thread, which is otherwise returned whenever it is empty.
   mallopt(M_TOP_PAD, 64 << 20);
+  // Arrays above 64 MiB do not fit into the heap of one thread, and would be mapped anew each time.
+  mallopt(M_ARENA_MAX, 1);
+  gatewise::use_huge_pages();
 #endif
 }
 

@@ -163,8 +163,9 @@ int32_t gatewise_threads(void);
 void gatewise_set_threads(int32_t threads);
 
 // Makes the process keep freed memory, up to 2 GiB, instead of returning each large array to the
-// system and requesting new pages at the next step. Has no effect if the C library does not support
-// this.
+// system and requesting new pages at the next step, and use large pages for 1 GiB of it. Threads
+// that have not allocated memory yet share one heap. Has no effect if the C library does not
+// support this.
 void gatewise_keep_memory(void);
 
 // "amx", "avx512bf16", "avx512", "avx2" or "portable": the one that GATEWISE_ISA names if this

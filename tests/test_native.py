@@ -3,7 +3,9 @@
 import ctypes
 import json
 import os
+import platform
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -107,6 +109,36 @@ def test_threads_can_be_set_and_reset():
     assert library.threads() == 3
     library.set_threads(0)
     assert library.threads() == at_first >= 1
+
+
+# What a step of a large model does in a thread of XLA: allocate, write and free an array.
+ALLOCATING = """
+import ctypes, resource, threading
+from gatewise.engine import library
+library.keep_memory()
+c = ctypes.CDLL(None)
+c.malloc.restype, size = ctypes.c_void_p, 96 << 20
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    memory = ctypes.c_void_p(c.malloc(ctypes.c_size_t(size)))
+    ctypes.memset(memory, 1, size)
+    c.free(memory)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+found = []
+thread = threading.Thread(target=lambda: found.extend(faults() for _ in range(3)))
+thread.start()
+thread.join()
+print(*found)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_a_thread_reuses_the_memory_of_a_large_array():
+    done = run(sys.executable, "-c", ALLOCATING)
+    assert done.returncode == 0, done.stderr
+    _, *later = map(int, done.stdout.split())
+    pages = (96 << 20) // resource.getpagesize()
+    assert max(later) < pages / 100, done.stdout  # without it, each array has all of its pages anew
 
 
 @needs_compiler
