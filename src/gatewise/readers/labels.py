@@ -129,9 +129,10 @@ def with_truth(
     if not len(unknown):
         return sequences
     verb, left = ("has", "is") if len(unknown) == 1 else ("have", "are")
-    count = f"{len(unknown)} of {len(sequences)} {noun} {verb} no {what}"
-    first = f"the first is {str(sequences.ids[unknown[0]])!r}"
+    count, first = f"{len(unknown)} of {len(sequences)} {noun}", str(sequences.ids[unknown[0]])
     if strict or 2 * len(unknown) >= len(sequences):
-        raise DataError(f"{sequences.source}: {count}; {first}. {advice}")
-    notes.append(f"{count} and {left} left out; {first}")
+        raise DataError(
+            f"{sequences.source}: {count} {verb} no {what}; the first is {first!r}. {advice}"
+        )
+    notes.append(f"{count} {verb} no {what} and {left} left out; the first is {first!r}")
     return sequences.chosen(np.flatnonzero(known))
