@@ -14,7 +14,7 @@ import polars as pl
 
 from gatewise.data.sequences import Sequences
 from gatewise.errors import ConfigError, DataError
-from gatewise.readers import spans, texts
+from gatewise.readers import roles, spans, texts
 from gatewise.readers.columns import Purpose
 from gatewise.readers.files import File, reading
 from gatewise.readers.tables import Table
@@ -242,7 +242,7 @@ def from_table(
     if not token or (not tag and purpose != "predict"):
         raise DataError(
             f"{table.name}: no column is recognised as tokens and tags. Name them: --set "
-            f"'data.text=[\"TOKEN\"]' --target TAG; the columns are {', '.join(table.columns)}."
+            f"'data.text=[\"TOKEN\"]' --target TAG; the columns are {roles.listing(table.columns)}."
         )
     with_tags = bool(tag) and tag in table.columns
     sentence = next(
@@ -460,7 +460,7 @@ class _Columns:
         elif place is None:
             raise ConfigError(
                 f"{path} has no column '{label}' (data.label). It has "
-                f"{', '.join(names) if names else f'{width} columns, numbered from 1'}."
+                f"{roles.listing(names) if names else f'{width} columns, numbered from 1'}."
             )
         if place is None and purpose != "predict":
             raise DataError(

@@ -171,7 +171,7 @@ def from_table(table: Table, settings: DataSettings, *, task: str, purpose: Purp
         raise DataError(
             f"{table.name} has no column of texts besides {answers}, which {task} learns. Name the "
             "column of texts with --set data.text=COLUMN; the columns are "
-            f"{', '.join(map(repr, table.columns))}."
+            f"{roles.listing(table.columns)}."
         )
     notes: list[str] = []
     if not settings.text:
