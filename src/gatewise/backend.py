@@ -5,6 +5,7 @@ The choice is made when Keras is imported, so that a script can still influence 
 
 import contextlib
 import copy
+import ctypes
 import gc
 import importlib.abc
 import importlib.util
@@ -19,6 +20,7 @@ from gatewise import compiled
 from gatewise.shell import early
 
 FRAMEWORKS = ("jax", "tensorflow", "torch")
+_M_ARENA_MAX = -8  # of malloc.h
 RUN = "GATEWISE_RUN"  # set by `gatewise run`: the engine and its products
 
 # Modules of Keras that wait for their first use: they import scikit-learn, scipy.stats and
@@ -70,6 +72,7 @@ class _Watch(importlib.abc.MetaPathFinder):
 
             def exec_module(module: Any) -> None:
                 _choose()
+                _share_heap()
                 with _uncollected():
                     execute(module)
                 if self in sys.meta_path:
@@ -79,6 +82,16 @@ class _Watch(importlib.abc.MetaPathFinder):
 
             loader.exec_module = exec_module
         return spec
+
+
+def _share_heap() -> None:
+    """Let all threads use one heap, before Keras starts any (`gatewise_keep_memory` in native/).
+
+    XLA's threads also take the heaps of earlier threads. These hold no array above 64 MiB, so that
+    each step of a large model would map its temporary memory anew.
+    """
+    with contextlib.suppress(AttributeError, OSError):  # the C library is not glibc
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 @contextlib.contextmanager

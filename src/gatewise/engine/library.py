@@ -269,8 +269,9 @@ def set_threads(count: int) -> None:
     load().gatewise_set_threads(count)
 
 
+@cache
 def keep_memory() -> None:
-    """Let the process reuse the memory of large arrays that it frees."""
+    """Let the process reuse the memory of large arrays that it frees, from the first call on."""
     load().gatewise_keep_memory()
 
 

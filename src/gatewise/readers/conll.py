@@ -460,7 +460,7 @@ class _Columns:
         elif place is None:
             raise ConfigError(
                 f"{path} has no column '{label}' (data.label). It has "
-                f"{roles.listing(names) if names else f'{width} columns, numbered from 1'}."
+                f"{', '.join(names[:12]) if names else f'{width} columns, numbered from 1'}."
             )
         if place is None and purpose != "predict":
             raise DataError(
