@@ -28,6 +28,10 @@ MOST_TEXTS = 3  # more different texts in a column of numbers are hardly words f
 NOT_NUMBERS = {"time": "times", "list": "lists", "other": "values of another kind"}
 
 
+def _no_ids(_given: object) -> list[tuple[str, ...]]:
+    return []
+
+
 @dataclass(frozen=True)
 class Origin:
     """The rows that steps come from, for messages."""
@@ -37,8 +41,8 @@ class Origin:
     rows: Array | None = None  # [steps] the row of each step, or -1; None: rows are in order
     # Values of data.id, found only when asked for: those with which no time repeats in a sequence
     # (given the share of rows that repeat one now), and with which a column does not change in one.
-    apart: Callable[[float], list[tuple[str, ...]]] = lambda _share: []
-    within: Callable[[str], list[tuple[str, ...]]] = lambda _column: []
+    apart: Callable[[float], list[tuple[str, ...]]] = field(default_factory=lambda: _no_ids)
+    within: Callable[[str], list[tuple[str, ...]]] = field(default_factory=lambda: _no_ids)
 
     def place(self, step: int) -> str:
         """The name of a step's row in messages."""
