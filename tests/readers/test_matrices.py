@@ -75,3 +75,12 @@ def test_files_that_do_not_fit_together_are_named(folder):
     signal.write_text("1 2\n3 x\n")
     with pytest.raises(DataError, match=r"body_acc_y_train.txt holds no matrix of numbers"):
         read(DataSettings(), folder, task="classify")
+
+
+def test_a_signal_may_have_one_step(tmp_path):
+    (tmp_path / "har" / "Inertial Signals").mkdir(parents=True)
+    for name in ("x", "y"):
+        (tmp_path / "har" / "Inertial Signals" / f"{name}_train.txt").write_text("1\n2\n3\n")
+    (tmp_path / "har" / "y_train.txt").write_text("a\nb\na\n")
+    found, _, _ = read(DataSettings(), tmp_path / "har", task="classify")
+    assert found.lengths.tolist() == [1, 1, 1] and found.values[1].tolist() == [2.0, 2.0]

@@ -40,6 +40,7 @@ Read = tuple[Sequences, DataSettings, list[str]]
 LABELS = ("label", "class", "target_class", "class_label", "activity", "labels")
 VALUE = "value"  # the only column of the sequences of a wide table
 FEW_REPEATED = 0.05  # times that repeat in less than this share of the rows may be slips
+LEFT = 0.1  # the share of the repeated times that an id may leave, because they are slips
 SHORT = 8  # a row of at most so many numbers is hardly a sequence
 LONG_RUN = 10  # rows with one label, one after the other, which may be the steps of one sequence
 MOST_CLOCKS = 16  # of tables with more columns of numbers, a row may be a sequence
@@ -435,7 +436,7 @@ def _candidates(table: Table, settings: DataSettings) -> list[str]:
 def ids_apart(table: Table, settings: DataSettings, repeated: float) -> list[tuple[str, ...]]:
     """The values of data.id, one more column each, with which no time of the table repeats.
 
-    If there are none, the one with which fewest repeat, if these are few.
+    If there are none, the one with which fewest repeat, if these are few of those that repeat now.
 
     Args:
         table: the table.
@@ -451,7 +452,7 @@ def ids_apart(table: Table, settings: DataSettings, repeated: float) -> list[tup
         shares[*settings.id, name] = int(cells.is_duplicated().sum()) / max(len(cells), 1)
     apart = [ids for ids, share in shares.items() if share == 0]
     near = sorted(shares, key=shares.__getitem__)[:1]
-    return apart[:3] or [ids for ids in near if shares[ids] < repeated * FEW_REPEATED * 2]
+    return apart[:3] or [ids for ids in near if shares[ids] < LEFT * repeated]
 
 
 def ids_within(table: Table, settings: DataSettings, column: str) -> list[tuple[str, ...]]:

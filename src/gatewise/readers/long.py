@@ -235,7 +235,9 @@ def _refuse_wrong(
     expression = as_text(name, cells.dtype, settings.missing_values)
     column = pl.concat([batch.select(expression) for batch in table.batches([name])]).to_series()
     bad = column.is_not_null() & column.cast(pl.Float64, strict=False).is_null()
-    more = f", and {int(bad.sum()) - 1} more rows hold no number" if bad.sum() > 1 else ""
+    others = int(bad.sum()) - 1
+    rows = "1 more row holds" if others == 1 else f"{others} more rows hold"
+    more = f", and {rows} no number" if others else ""
     advice, ways = _remedy(table, name, column, bad, settings)
     raise FlawError(
         f"{table.name}: column {name!r} must hold numbers, but {table.at(begin + row)} has "

@@ -104,7 +104,7 @@ def read(signals: Signals) -> Arrays:
 def _matrix(signals: Signals, name: str) -> Array:
     lines = signals.text(name).splitlines()
     try:
-        return np.atleast_2d(np.loadtxt(lines)) if lines else np.empty((0, 0))
+        return np.loadtxt(lines, ndmin=2) if "".join(lines).strip() else np.empty((0, 0))
     except ValueError as error:
         raise DataError(
             f"{signals.path}/{name} holds no matrix of numbers: {str(error).split(';')[0]}. "

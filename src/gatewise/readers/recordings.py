@@ -372,7 +372,7 @@ def _with_pattern(
             raise ConfigError(
                 f"{place.path}: the table {table} names the recordings and their labels, so that "
                 "their folders and names may mean something else. Give that table instead of the "
-                "folder, or set the pattern of the names: --set 'data.pattern={label}/{file}'."
+                "folder; if the names do hold the labels, set data.pattern."
             )
         above = {name.rpartition("/")[0] for name in place.names}
         # Archives often hold a single folder, which is not a label.
@@ -563,26 +563,24 @@ def _recordings(
         **known,
     )
     heard = np.array([len(one) > 0 and bool((one != one[0]).any()) for one in read])
+    sequences = _without_silence(sequences, heard, notes, purpose)
     if purpose != "predict" and "static" not in known:
-        labelled = _labelled(sequences, notes)
-        sequences, heard = sequences.chosen(np.flatnonzero(labelled)), heard[labelled]
-    return _without_silence(sequences, heard, notes, purpose), settings, notes
+        sequences = _labelled(sequences, notes)
+    return sequences, settings, notes
 
 
-def _labelled(sequences: Sequences, notes: list[str]) -> Array:
-    """[recordings] whether there is a label or a transcript, if most have one."""
+def _labelled(sequences: Sequences, notes: list[str]) -> Sequences:
+    """The recordings with a label or a transcript, if most have one."""
     labels = sequences.labels
-    known = np.zeros(len(sequences), bool) if labels is None else labels != ""
-    with_truth(
+    return with_truth(
         sequences,
-        known,
+        np.zeros(len(sequences), bool) if labels is None else labels != "",
         notes,
         what="label or transcript",
         advice="Add what is missing, or remove the recordings. (data.missing_values lists the "
         "labels that count as empty.)",
         noun="recordings",
     )
-    return known
 
 
 def _with_rate(settings: DataSettings, rates: Sequence[int], notes: list[str]) -> DataSettings:

@@ -47,14 +47,15 @@ def tried(first: FlawError, attempt: Attempt, *, flags: bool) -> DataError:
     first.__traceback__ = None  # it keeps the arrays of the attempt
     found = _followed(first, {}, attempt, iter(range(MOST_READ)))
     last, several = found.flaws[-1], len(found.flaws) > 1
-    words = _either(found.ways or [Way(found.mended)], flags=flags)
-    if found.ways and several:
-        return DataError(f"{_together(found.flaws)} Train with {words}.")
     if found.ways:
+        words = _either(found.ways, flags=flags)
+        if several:
+            return DataError(f"{_together(found.flaws)} Train with {words}.")
         return DataError(f"{first.flaw} {first.advice}, or train with {words}.")
     if not several:
         return DataError(f"{first.flaw} {first.advice}.")
     advice = f"{last.advice}. " if isinstance(last, FlawError) else ""
+    words = _either([Way(found.mended)], flags=flags)
     return DataError(f"{_together(found.flaws)} {advice}Then train with {words}.")
 
 
