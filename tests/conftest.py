@@ -2,6 +2,7 @@
 
 import gc
 import gzip
+import logging
 import os
 import sys
 from importlib.util import find_spec
@@ -93,6 +94,19 @@ def pytest_collection_finish():
     gc.freeze()
     gc.set_threshold(20_000, 10, 20)
     gc.enable()
+
+
+@pytest.fixture(autouse=True)
+def log_as_before():
+    """Take back the handlers and the level that the command line gives to the log.
+
+    Otherwise a test that runs a command in its own process repeats the notes of later tests.
+    """
+    log = logging.getLogger("gatewise")
+    handlers, level = list(log.handlers), log.level
+    yield
+    log.handlers[:] = handlers
+    log.setLevel(level)
 
 
 @pytest.fixture
