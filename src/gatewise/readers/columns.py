@@ -294,8 +294,9 @@ def _guess_names(
         settings = replace(settings, layout=_layout(table, settings, kinds, aim=aim))
         if settings.layout == "wide":
             _ask_what_rows_are(table, settings, kinds, aim=aim)
-            hint = "if a row is one step, set data.id or data.layout=long"
-            notes.append(f"each row is taken as one sequence; {hint}")
+            hint = "; if a row is one step, set data.id or data.layout=long"
+            steps = "" if "list" in kinds.values() else hint
+            notes.append(f"each row is taken as one sequence{steps}")
     if settings.layout == "long" and not settings.time:
         settings = time_columns.with_counter(table, settings, kinds, notes, aim=aim)
     if settings.time and settings.layout != "wide":
@@ -420,8 +421,8 @@ def _restarts(sample: pl.DataFrame, name: str, clock: str) -> bool:
     return rising and 2 * int((begins == begins[0]).sum()) > begins.len()
 
 
-def _candidates(table: Table, settings: DataSettings) -> list[str]:
-    """The columns without a role that may distinguish sequences of several rows."""
+def repeating(table: Table, settings: DataSettings) -> list[str]:
+    """The columns without a role that have few values, which may name sequences or be labels."""
     kinds = table.kinds(settings.missing_values)
     found = []
     for name in without_role(table, settings):
@@ -445,7 +446,7 @@ def ids_apart(table: Table, settings: DataSettings, repeated: float) -> list[tup
     """
     kinds = table.kinds(settings.missing_values)
     shares: dict[tuple[str, ...], float] = {}
-    for name in _candidates(table, settings):
+    for name in repeating(table, settings):
         if kinds[name] == "number" and repeated < FEW_REPEATED:
             continue  # a measurement, which differs in the few rows that repeat a time
         cells = pl.concat(table.batches([*settings.id, *settings.time, name]))
@@ -461,7 +462,7 @@ def ids_within(table: Table, settings: DataSettings, column: str) -> list[tuple[
     The rows of each such sequence are adjacent.
     """
     found = []
-    for name in _candidates(table, settings):
+    for name in repeating(table, settings):
         ids = [*settings.id, name]
         cells = pl.concat(table.batches([*ids, column]))
         count = cells.select(ids).n_unique()

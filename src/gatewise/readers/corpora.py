@@ -13,7 +13,7 @@ import polars as pl
 
 from gatewise.data.sequences import Sequences, from_texts
 from gatewise.errors import ConfigError, DataError
-from gatewise.readers import fixed, folders, matrices, tables, texts
+from gatewise.readers import fixed, folders, matrices, ragged, tables, texts
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.dialect import DATA, SEPARATORS, is_drawn
 from gatewise.readers.files import ANY, File, reading
@@ -254,7 +254,12 @@ def is_plain(file: File) -> bool:
     with reading(str(file.path)), file.opened() as content:
         more = content.read(BEGIN * 16)  # because many comments may stand above a table
     rows = _lines(more)
-    if _are_numbers(rows) or is_drawn(rows) or fixed.borders(rows):
+    if (
+        _are_numbers(rows)
+        or is_drawn(rows)
+        or fixed.borders(rows)
+        or ragged.found(rows, DataSettings())
+    ):
         return False
     lines = _lines(more[:BEGIN])
     if len(lines) == 1 and len(more[:BEGIN].splitlines()) == 1:

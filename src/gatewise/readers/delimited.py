@@ -18,7 +18,7 @@ import polars as pl
 
 from gatewise.errors import DataError
 from gatewise.readers import dialect as dialects
-from gatewise.readers import fixed, marks, printed, units
+from gatewise.readers import fixed, marks, printed, ragged, units
 from gatewise.readers.cells import SAMPLE
 from gatewise.readers.dialect import Dialect
 from gatewise.readers.files import File, is_utf8, reading
@@ -58,7 +58,9 @@ def delimited(file: File, separator: str = "", settings: DataSettings | None = N
                 changes[part] = True
         if borders := _borders(shown, separator, settings):
             shown, tail = (fixed.cut(text, borders) for text in (shown, tail))
-        written = dialects.found(shown, tail, separator, settings)
+        written = ragged.found(shown.splitlines(), settings) or dialects.found(
+            shown, tail, separator, settings
+        )
         written = replace(written, **changes, borders=borders)
         notes += written.notes(separator)
     with reading(name, encoding, file):
@@ -216,6 +218,8 @@ def _names_of(
     """The names of the columns: those of the settings, those of the header, or numbers."""
     lines = block.decode("utf-8-sig").lstrip("\r\n")
     reader = csv.reader(io.StringIO(lines), delimiter=written.separator)
+    if written.ragged and written.ragged.names:
+        return list(written.ragged.names), written
     if settings.column_names:
         names = list(settings.column_names)
         # A first row that holds only known names is a header, even if training had none.
@@ -304,6 +308,9 @@ def _tidy(block: bytes, written: Dialect, comment: bytes, name: str) -> bytes:
     if written.borders:
         text = block.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
         block = fixed.cut(text, written.borders, name).encode("utf-8", "surrogateescape")
+    if written.ragged:
+        text = block.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+        block = ragged.listed(text, written.ragged, name).encode("utf-8", "surrogateescape")
     if written.aligned:
         lines = [line.strip() for line in block.splitlines()]
         block = b"\n".join(re.sub(written.aligned.encode(), b"\t", line) for line in lines) + b"\n"

@@ -49,6 +49,16 @@ NOTHING = re.compile(r"n\.? ?[ad]\.?|n/a|nan|none|null|nil|missing|-*|\.*|\?*|#N
 
 
 @dataclass(frozen=True)
+class Ragged:
+    """How rows of different lengths are written: the numbers in a row are its steps."""
+
+    separator: str
+    before: int  # columns before the numbers
+    behind: int
+    names: tuple[str, ...]  # of the columns; (): the first row names them
+
+
+@dataclass(frozen=True)
 class Dialect:
     """How a file writes a table; `header_rows` 0: no row names the columns."""
 
@@ -66,6 +76,7 @@ class Dialect:
     drawn: bool = False  # lines and bars are drawn around the cells, as databases print a table
     keyed: bool = False  # the first cell of each line holds several, as Eurostat writes them
     borders: tuple[int, ...] = ()  # positions between columns of fixed width
+    ragged: Ragged | None = None
     unnamed: int = 0  # 1: a column before the first name, as R writes it; -1: behind the last name
 
     def notes(self, expected: str) -> list[str]:
@@ -73,7 +84,7 @@ class Dialect:
         listed = []
         if self.aligned:
             listed.append("the columns are separated by white space")
-        elif expected and self.separator != expected and not self.borders:
+        elif expected and self.separator != expected and not (self.borders or self.ragged):
             listed.append(f"the columns are separated by {SEPARATORS[self.separator]}")
         whole_lines = {
             "each line is quoted as a whole, and is read without these quotes": self.quoted_lines,
@@ -82,6 +93,9 @@ class Dialect:
             "the first column holds several, and flags such as p in '12.3 p' are left out, as "
             "Eurostat writes tables": self.keyed,
             "the columns have a fixed width": bool(self.borders),
+            "the rows differ in length, so the numbers in a row are the steps of a sequence": bool(
+                self.ragged
+            ),
         }
         listed += [note for note, applies in whole_lines.items() if applies]
         if self.comment:
@@ -547,11 +561,12 @@ def _is_data(
 def _is_row(records: Sequence[Sequence[str]], typed: Sequence[int], width: int) -> bool:
     """True if the first record is a row of texts, numbers and labels, not of names.
 
-    Each cell is a sentence, a number in a column of data, or a label that later rows have, too.
+    Each cell is a sentence, a number in a column of data, or a label that later rows have, too. If
+    there are all three, the others may be any texts, such as names of users.
     """
     if len(records) < FEWEST or len(records[0]) != width:
         return False
-    first, kinds = records[0], set()
+    first, kinds, others = records[0], set(), False
     for column, cell in enumerate(first):
         below = {record[column] for record in records[1:] if column < len(record)}
         if cell in below and 2 * len(below) <= len(records):
@@ -561,8 +576,9 @@ def _is_row(records: Sequence[Sequence[str]], typed: Sequence[int], width: int) 
         elif cell.count(" ") >= MIN_SPACES and len(below) > len(records) / 2:
             kinds.add("sentence")
         else:
-            return False
-    return "label" in kinds and len(kinds) > 1 and not _counted(first)
+            others = True
+    enough = len(kinds) == 3 if others else "label" in kinds and len(kinds) > 1
+    return enough and not _counted(first)
 
 
 def _footer(dialect: Dialect, records: list[list[str]], tail: str, settings: DataSettings) -> int:
@@ -587,7 +603,9 @@ def _footer(dialect: Dialect, records: list[list[str]], tail: str, settings: Dat
 
 
 def settled(settings: DataSettings, dialect: Dialect | None) -> DataSettings:
-    """The settings with the marks of numbers, so that new data are read alike."""
+    """The settings with the marks of numbers and made-up names, so that new data are read alike."""
+    if dialect and dialect.ragged:
+        return replace(settings, column_names=dialect.ragged.names)
     if dialect is None or not (dialect.decimal or dialect.thousands):
         return settings
     return replace(

@@ -157,4 +157,5 @@ def _list_values(cells: pl.Series, table: Table) -> Array:
         flat = inner.explode()
     if not (flat.dtype.is_numeric() or flat.dtype in (pl.Boolean, pl.Null)):
         raise DataError(f"{table.name}: the lists of {cells.name!r} must hold numbers only.")
-    return flat.cast(pl.Float64).to_numpy().reshape(-1, width)
+    # Repairs fill empty cells in place, and what Polars lends is read-only.
+    return flat.cast(pl.Float64).to_numpy(writable=True).reshape(-1, width)

@@ -12,7 +12,7 @@ from gatewise.errors import (
     GatewiseError,
     UnknownSourceError,
 )
-from gatewise.readers import remedies
+from gatewise.readers import columns, remedies
 from gatewise.readers.arrays import Arrays
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.sources import Opened, opened
@@ -35,6 +35,7 @@ TASKS: dict[str, AnyTask] = {
     for task in (DETECT, REGRESS, FORECAST, CLASSIFY, TAG, LANGUAGE, TRANSLATE, TRANSCRIBE)
 }
 SHOWN, MOST_SHOWN = 40, 6  # letters of a name, and columns, that a message shows
+MOST_LABELS = 50  # values of a column that a message proposes as labels
 SIGNS: tuple[Sign, ...] = get_args(Sign)  # the most certain first
 
 
@@ -89,17 +90,41 @@ def guess_task(settings: DataSettings, source: Any = None) -> tuple[str, str]:
     """
     data = opened(settings, source)
     with hinting(data):
-        for sign in SIGNS:
-            for name, task in TASKS.items():
-                if sign in task.recognise and (reason := task.recognise[sign](data, settings)):
-                    return name, reason
+        if found := _recognised(data, settings):
+            return found
         known = list(TASKS)
         content = data.content(one_series=True)
         seen = _columns_of(content, data.settings)
         raise ConfigError(
             f"No task recognises {content.name}. Give --task: "
-            f"{', '.join(known[:-1])} or {known[-1]}.{seen}"
+            f"{', '.join(known[:-1])} or {known[-1]}.{_labels_of(data, content)}{seen}"
         )
+
+
+def _recognised(data: Opened, settings: DataSettings) -> tuple[str, str] | None:
+    """The first task that recognises the data, and the reason; None if none does."""
+    for sign in SIGNS:
+        for name, task in TASKS.items():
+            if sign in task.recognise and (reason := task.recognise[sign](data, settings)):
+                return name, reason
+    return None
+
+
+def _labels_of(data: Opened, content: Table | Arrays) -> str:
+    """A sentence on the settings with which a column that repeats few values is read as labels."""
+    if not isinstance(content, Table) or data.settings.label or data.settings.target:
+        return ""
+    ways = []
+    named = columns.repeating(content, data.settings)
+    few = [name for name in named if 1 < content.sample[name].n_unique() <= MOST_LABELS]
+    for name in few[:MOST_SHOWN]:
+        settings = replace(data.settings, label=name)
+        again = data.reopened(settings)
+        with suppress(GatewiseError):
+            if found := _recognised(again, settings):
+                read(settings, again, task=found[0])
+                ways.append(remedies.option("label", name))
+    return f" If a column holds labels: {' or '.join(ways)}." if ways else ""
 
 
 def proposed(settings: DataSettings, source: Any = None) -> str:
