@@ -123,6 +123,15 @@ def test_a_damaged_row_is_refused_with_its_line(tmp_path):
         of(path)
 
 
+def test_a_line_of_few_cells_among_many_is_refused(tmp_path):
+    rows = [[f"w{k}", f"place {k}", word] for k, word in enumerate(WORDS)]
+    for few in (",,,", "w7", "w7,"):
+        path = written(tmp_path / "walks.csv", rows)
+        path.write_text(path.read_text() + f"{few}\n")
+        with pytest.raises(DataError, match="holds no step"):
+            of(path)
+
+
 @pytest.mark.parametrize(
     "text",
     [

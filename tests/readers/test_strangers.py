@@ -233,7 +233,7 @@ def test_braces_in_texts_are_not_objects_and_whole_pairs_are_characters(tmp_path
 def test_a_first_row_that_is_narrower_than_the_others_can_be_skipped(tmp_path):
     path = tmp_path / "data.csv"
     path.write_text("\n".join(["1,", *[f"{k}, {v}, 1.5" for k, v in enumerate(VALUES)]]))
-    with pytest.raises(DataError, match="3 cells.* Most rows do.* --set data.skip_rows=1;"):
+    with pytest.raises(DataError, match=r"3 cells.*--set data\.skip_rows=1"):
         read(DataSettings(), path, task="forecast")
     settings = DataSettings(skip_rows=1, target=("column 2",))
     assert read(settings, path, task="forecast")[0].values.ravel().tolist() == VALUES
@@ -253,6 +253,95 @@ def test_the_answer_of_a_service_holds_one_table(tmp_path):
     path.write_text(json.dumps(answer | {"daily": answer["hourly"]}))
     with pytest.raises(DataError, match="2 tables: 'hourly', 'daily'. Save one"):
         read(DataSettings(), path, task="forecast")
+
+
+SECONDS = [1_646_092_800 + 86_400 * k for k in range(40)]
+ANSWERS = {
+    "pairs of a time and a value": [[1000 * t, v] for t, v in zip(SECONDS, VALUES, strict=True)],
+    "a row of names": [["day", "y"], *[[str(day), value] for day, value in EVERY]],
+    "series of pairs that share their times": {
+        "y": [[1000 * t, v] for t, v in zip(SECONDS, VALUES, strict=True)],
+    },
+    "days as keys": {"Meta Data": {"a": "b"}, "Daily": {str(d): {"1. y": v} for d, v in EVERY}},
+    "texts of numbers": [[str(day), str(value)] for day, value in EVERY],
+}
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_rows_without_names_and_times_as_keys_are_read(tmp_path, kind):
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps(ANSWERS[kind]))
+    target = {"pairs of a time and a value": ("column 2",), "texts of numbers": ("column 2",)}
+    found, _, _ = read(DataSettings(target=target.get(kind, ())), path, task="forecast")
+    assert found.values.ravel().tolist() == VALUES
+    begin = DAYS[0] if kind not in list(ANSWERS)[:3:2] else date(2022, 3, 1)
+    assert found.times.astype("M8[D]").astype(date).tolist() == [
+        begin + timedelta(days=k) for k in range(40)
+    ]
+
+
+@pytest.mark.filterwarnings("ignore:'epoch' date format is deprecated")
+@pytest.mark.parametrize("orient", ["columns", "index", "split"])
+@pytest.mark.parametrize("date_format", ["epoch", "iso"])
+def test_json_of_pandas_keeps_the_times_and_the_names_of_its_rows(tmp_path, orient, date_format):
+    pandas = pytest.importorskip("pandas")
+    path = tmp_path / "data.json"
+    frame = pandas.DataFrame({"y": VALUES}, index=pandas.DatetimeIndex(DAYS))
+    path.write_text(frame.to_json(orient=orient, date_format=date_format))
+    found, _, _ = read(DataSettings(), path, task="forecast")
+    assert found.times.astype("M8[D]").astype(date).tolist() == DAYS
+    assert found.values.ravel().tolist() == VALUES
+    frame = pandas.DataFrame({"x": [[v, -v] for v in VALUES], "label": ["a", "b"] * 20})
+    frame.index = [f"walk {k}" for k in range(40)]
+    path.write_text(frame.to_json(orient=orient))
+    settings = DataSettings(id=("index",))
+    assert read(settings, path, task="classify")[0].ids.tolist() == list(frame.index)
+
+
+def test_seconds_since_1970_may_have_fractions(tmp_path):
+    path = tmp_path / "log.csv"
+    seconds = [1_646_092_800 + 0.25 * k for k in range(60)]
+    path.write_text("timestamp,y\n" + "".join(f"{s:.6f},{k}\n" for k, s in enumerate(seconds)))
+    found, settings, _ = read(DataSettings(), path, task="forecast")
+    assert (settings.time, settings.time_format) == (("timestamp",), "epoch s")
+    wanted = np.datetime64("2022-03-01T00:00:00", "us") + np.arange(60) * np.timedelta64(250, "ms")
+    np.testing.assert_array_equal(found.times, wanted)
+
+
+@pytest.mark.parametrize("mark", ["#", "%", "//"])
+def test_lines_of_comments_above_a_table_are_left_out(tmp_path, mark):
+    path = tmp_path / "data.txt"
+    top = [f"{mark} Raw data of a device, 2 channels", f"{mark}Sample rate = 250 Hz"]
+    path.write_text("\n".join([*top, "day, y", *[f"{day}, {value}" for day, value in EVERY]]))
+    found, _, notes = read(DataSettings(), path, task="forecast")
+    assert found.values.ravel().tolist() == VALUES
+    assert f"lines that begin with {mark!r} are comments (data.comment)" in notes
+
+
+def test_a_comma_between_thousands_that_cuts_money_makes_no_column(tmp_path):
+    path = tmp_path / "data.csv"
+    rows = [f"{day:%b %Y},${k + 1},{100 + k}" for k, day in enumerate(DAYS)]
+    path.write_text("\n".join(["period,revenue", *rows]))
+    with pytest.raises(DataError, match="3 cells, but only 2 columns have names") as error:
+        guess_task(DataSettings(), path)
+    assert "skip_rows" not in str(error.value)
+
+
+def test_months_that_are_still_to_come_do_not_cost_whole_years(tmp_path):
+    path = tmp_path / "data.csv"
+    months = [f"{day:%b}" for day in (date(2022, k, 1) for k in range(1, 13))]
+    lines = [f"{1990 + k},{','.join(map(str, range(12 * k, 12 * k + 12)))}" for k in range(30)]
+    lines[-1] = f"2019,{','.join(map(str, range(348, 357)))},***,***,***"
+    path.write_text("\n".join([f"Year,{','.join(months)}", *lines]))
+    with pytest.raises(DataError, match="'Oct' of row 31") as error:
+        read(DataSettings(), path, task="forecast")
+    assert "footer_rows" not in str(error.value)
+    words = shlex.split(re.search(r"train with (.*?) \(", str(error.value))[1])
+    given = {key: value for _, key, value in (assignment(one) for one in words if "=" in one)}
+    settings = DataSettings(
+        **{key: tuple(v) if isinstance(v, list) else v for key, v in given.items()}
+    )
+    assert read(settings, path, task="forecast")[0].values.ravel().tolist() == list(range(357))
 
 
 PRINTED = {

@@ -84,7 +84,7 @@ def test_a_unit_needs_no_space_if_it_is_no_single_letter(tmp_path):
 
 def test_a_number_that_a_comma_cuts_in_two_is_refused(tmp_path):
     rows = [f"{day},12{k},5" for k, day in enumerate(DAYS)]
-    with pytest.raises(DataError, match="3 cells, .* If commas in numbers cut them in two"):
+    with pytest.raises(DataError, match="3 cells, .* if commas in numbers cut them in two"):
         of(tmp_path / "a.csv", "day,load", *rows)
     found = of(tmp_path / "a.csv", "load", *(row[:-2] for row in rows))[0]  # R names rows so
     assert found.values.ravel().tolist() == [float(f"12{k}") for k in range(12)]

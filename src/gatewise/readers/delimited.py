@@ -16,7 +16,7 @@ from typing import IO, Any, Literal
 
 import polars as pl
 
-from gatewise.errors import DataError
+from gatewise.errors import DataError, FlawError, Way
 from gatewise.readers import dialect as dialects
 from gatewise.readers import fixed, marks, printed, ragged, units
 from gatewise.readers.cells import SAMPLE
@@ -479,14 +479,20 @@ def _is_ragged(
     if not full:
         return bool(wide)
     row, record = full[0]
-    remedy = "Quote cells that hold a separator." if quotes else "Set data.quotes = true."
+    advice = "Quote cells that hold a separator"
+    ways = [] if quotes else [Way({"quotes": True})]
+    who = "has"
     if len(full) > len(records) // 2:
-        remedy = (
-            f"Most rows do. If the table begins there, train with --set data.skip_rows={row - 1}; "
-            "if not, name all columns. If commas in numbers cut them in two, quote the numbers, or "
-            "separate the columns with semicolons."
+        who = "and most others have"
+        advice = (
+            "Name all columns; if commas in numbers cut them in two, quote the numbers, or "
+            "separate the columns with semicolons"
         )
-    raise DataError(
-        f"{name}: row {row} (counting every row from 1) has {len(record)} cells, but "
-        f"only {len(names)} columns have names. {remedy}"
+        if not all(map(dialects.is_name, names)):
+            ways.append(Way({"skip_rows": row - 1}, "the table begins there"))
+    raise FlawError(
+        f"{name}: row {row} (counting every row from 1) {who} {len(record)} cells, but only "
+        f"{len(names)} columns have names.",
+        advice=advice,
+        ways=ways,
     )

@@ -27,6 +27,7 @@ MOST_HEADERS = 5  # rows that may name the columns
 MOST_BELOW = 60  # lines that may stand below the table
 FEWEST = 10  # records that tell a row of texts and labels from one of names
 MIN_SPACES = 3  # between the words of a sentence
+COMMENTS = ("#", "%", "//")  # before the lines above a table
 HALF = 0.5  # share of cells that must be numbers or times where only white space cuts the lines
 MARKS: dict[str, bytes] = {
     # UTF-32 first, because its mark begins like that of UTF-16.
@@ -325,18 +326,19 @@ def is_cut(text: str, expected: str) -> bool:
 
 
 def _comment(lines: Sequence[str]) -> str:
-    """# if the file begins with lines of comments, and not with a header behind a #."""
+    """The sign before the comments with which a file begins; "" for a header behind such a sign."""
     top = [line for line in lines if line.strip()]
-    count = next((k for k, line in enumerate(top) if not line.startswith("#")), 0)
+    mark = next((mark for mark in COMMENTS if top and top[0].startswith(mark)), "")
+    count = next((k for k, line in enumerate(top) if not line.startswith(mark)), 0) if mark else 0
     if not count:
         return ""
-    # A header behind a # is as wide as the rows below it.
+    # A header behind a mark is as wide as the rows below it.
     header, row = top[count - 1], top[count]
     alike = any(header.count(sign) == row.count(sign) > 0 for sign in SEPARATORS if sign != " ")
     cells = row.split()
-    if len(header[1:].split()) == len(cells) > 3 and all(map(DATA.fullmatch, cells)):
+    if len(header[len(mark) :].split()) == len(cells) > 3 and all(map(DATA.fullmatch, cells)):
         return ""  # aligned columns
-    return "" if alike and all(map(DATA.fullmatch, _split(row)[:1])) else "#"
+    return "" if alike and all(map(DATA.fullmatch, _split(row)[:1])) else mark
 
 
 def _split(line: str) -> list[str]:
@@ -490,11 +492,12 @@ def _headed(
     if settings.skip_rows == 0 and width > 1:
         top = _top(records, width, typed)
     first = records[top]
-    if len(first) == width - 1 and len(records[top + 1]) == width and _all_names(first):
+    if len(first) == width - 1 and len(records[top + 1]) == width and all(map(is_name, first)):
         # A separator at the end of each row makes an empty column.
         ends = any(record[-1] for record in records[top + 1 :] if len(record) == width)
         unnamed = 1 if ends else -1
-        if ends and first[0].lower() in DATES and MOMENT.fullmatch(records[top + 1][0]):
+        dated = first[0].lower() in DATES and MOMENT.fullmatch(records[top + 1][0])
+        if ends and (dated or _are_cut(records[top + 1 :], width)):
             unnamed = 0  # the first column has its name, so a later cell was cut in two
         typed = [column - 1 for column in typed] if unnamed == 1 else typed
     if top == 0 and _is_data(first, typed, width, records):
@@ -506,6 +509,20 @@ def _headed(
         rows += 1
     rows = rows if top + rows < len(records) and rows < MOST_HEADERS else 1
     return replace(dialect, header_rows=rows, unnamed=unnamed), top
+
+
+def _are_cut(records: Sequence[Sequence[str]], width: int) -> bool:
+    """True if the last two cells of each row are one number, cut at the comma of its thousands."""
+    pairs = [record[-2:] for record in records if len(record) == width]
+    thousands = all(
+        re.fullmatch(rf"[+-]?(?:{units.SIGN})?\d{{1,3}}", before)
+        and re.fullmatch(r"\d{3}(?:\.\d+)?", behind)
+        for before, behind in pairs
+    )
+    signs = any(
+        behind[0] == "0" or not before[0].isdigit() for before, behind in pairs if thousands
+    )
+    return thousands and signs
 
 
 def _top(records: list[list[str]], width: int, typed: list[int]) -> int:
@@ -537,8 +554,9 @@ def _counted(cells: Sequence[str]) -> bool:
     return len(steps) == 1 and steps != {0.0}
 
 
-def _all_names(record: Sequence[str]) -> bool:
-    return all(cell and not DATA.fullmatch(cell) for cell in record)
+def is_name(cell: str) -> bool:
+    """True for a text that may name a column."""
+    return bool(cell) and not DATA.fullmatch(cell)
 
 
 def _is_data(

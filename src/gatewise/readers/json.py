@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from gatewise.errors import DataError
+from gatewise.readers import times
 from gatewise.readers.files import File, other_encoding, reading
 from gatewise.readers.tables import Table, of_frame
 
@@ -85,6 +86,7 @@ def json_table(source: File, encoding: str = "utf-8") -> Table:
     notes: tuple[str, ...] = ()
     if (answers := _of_prometheus(content, name)) is not None:
         content, notes = answers, (PROMETHEUS,)
+    content = _of_lists(content)
     if isinstance(content, dict):
         lists = [value for value in content.values() if isinstance(value, list)]
         if len(lists) == 1 and lists[0] and isinstance(lists[0][0], dict):
@@ -137,6 +139,10 @@ def _tables(content: Any, where: str = "") -> Iterator[tuple[str, Any]]:
     if lists and len(lists) == len(content) and len({*map(len, lists)}) == 1 and lists[0]:
         yield where, content
         return
+    rows = _of_pandas(content) if where else content
+    if rows is not content and len(rows) > 1:
+        yield where, rows
+        return
     for key, value in content.items():
         yield from _tables(value, f"{where}.{key}" if where else key)
 
@@ -173,22 +179,88 @@ def _of_prometheus(content: Any, name: str) -> list[dict[str, Any]] | None:
 
 
 def _of_pandas(content: dict[str, Any]) -> Any:
-    """The columns of what `DataFrame.to_json` wrote; other content is returned unchanged."""
+    """The rows of what `DataFrame.to_json` wrote; other content is returned unchanged."""
     split = set(content) - {"index"} == {"columns", "data"}
     if split and isinstance(content["columns"], list):
         names, rows = list(map(str, content["columns"])), content["data"]
         whole = isinstance(rows, list) and all(
             isinstance(row, list) and len(row) == len(names) for row in rows
         )
-        return [dict(zip(names, row, strict=True)) for row in rows] if whole else content
+        made = [dict(zip(names, row, strict=True)) for row in rows] if whole else []
+        keys = content.get("index")
+        return _with_keys(made, keys if isinstance(keys, list) else []) if whole else content
     inner = list(content.values())
     if not inner or not all(isinstance(one, dict) and one for one in inner):
         return content
     if any(one.keys() != inner[0].keys() for one in inner):
         return content
-    counted = list(content) == [str(k) for k in range(len(content))]  # the index of the rows
-    by_row = counted or len(inner) > len(inner[0])
-    return inner if by_row else {key: list(one.values()) for key, one in content.items()}
+    if _counted(list(content)) or len(inner) > len(inner[0]):
+        return _with_keys(inner, list(content))
+    keys = list(inner[0])
+    rows = [{column: cells[key] for column, cells in content.items()} for key in keys]
+    return _with_keys(rows, keys)
+
+
+KEYS = "index"  # the name of the column of the keys of rows, as pandas calls them
+
+
+def _with_keys(rows: list[dict[str, Any]], keys: list[Any]) -> list[dict[str, Any]]:
+    """The rows with the keys that name or date them, unless these count the rows.
+
+    pandas writes times as milliseconds since 1970.
+    """
+    if len(keys) != len(rows) or _counted(keys) or any(KEYS in row for row in rows):
+        return rows
+    values = list(map(str, keys))
+    if not all(re.fullmatch(r"-?\d{1,18}", value) for value in values):
+        return [{KEYS: key, **row} for key, row in zip(keys, rows, strict=True)]
+    numbers = list(map(int, values))
+    if times.epoch(min(numbers), max(numbers)) == "epoch ms" and all(
+        "time" not in row for row in rows
+    ):
+        return [{"time": key, **row} for key, row in zip(numbers, rows, strict=True)]
+    return [{KEYS: key, **row} for key, row in zip(numbers, rows, strict=True)]
+
+
+def _counted(keys: list[Any]) -> bool:
+    """True for keys that count the rows."""
+    return list(map(str, keys)) == [str(k) for k in range(len(keys))]
+
+
+def _of_lists(content: Any) -> Any:
+    """The rows of a list of lists, or of series of pairs that share their times.
+
+    The first list names the columns if it holds nothing but texts, and the others do not. Other
+    content is returned unchanged.
+    """
+    if isinstance(content, list) and (width := _width(content)):
+        names = [f"column {place}" for place in range(1, width + 1)]
+        first, *others = content
+        texts = [all(isinstance(cell, str) for cell in row) for row in (first, *others[:1])]
+        if texts == [True, False] and len(set(first)) == width:
+            names, content = first, others
+        return [dict(zip(names, row, strict=True)) for row in content]
+    if isinstance(content, dict) and content and all(_width(one) == 2 for one in content.values()):
+        series = list(content.values())
+        moments = [[pair[0] for pair in one] for one in series]
+        if all(one == moments[0] for one in moments):
+            cells = {key: [pair[1] for pair in one] for key, one in content.items()}
+            return {"time": moments[0], **cells}
+    return content
+
+
+def _width(content: Any) -> int:
+    """The length of all lists of plain values in a list; 0 if it holds anything else."""
+    if not isinstance(content, list) or len(content) < 2 or not isinstance(content[0], list):
+        return 0
+    width = len(content[0])
+    alike = all(
+        isinstance(row, list)
+        and len(row) == width
+        and not any(isinstance(cell, list | dict) for cell in row)
+        for row in content
+    )
+    return width if alike else 0
 
 
 def parsed(content: bytes, name: str) -> Any:

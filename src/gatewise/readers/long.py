@@ -263,7 +263,8 @@ def _remedy(
         return "These rows repeat the names of the columns. Remove them from the file", []
     if _names_columns(table, int(bad.arg_max() or 0)):
         return "This row names columns again. Save each table as a file of its own", []
-    if (below := _at_the_end(bad)) and table.dialect is not None:
+    lines = table.dialect is not None and table.place is None  # each row is a line of the file
+    if lines and (below := _at_the_end(bad)):
         return "Remove the last rows", [_without_footer(table, below)]
     distinct = texts.unique(maintain_order=True).to_list()
     if len(distinct) > MOST_TEXTS:

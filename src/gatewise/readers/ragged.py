@@ -45,7 +45,7 @@ def found(lines: Sequence[str], settings: DataSettings) -> Dialect | None:
 def _rows(records: Sequence[Sequence[str]], sign: str, settings: DataSettings) -> Ragged | None:
     named = settings.column_names
     names = [] if named or any(map(_is_number, records[0])) else records[0]
-    body = records[bool(names) :]
+    body = [record for record in records[bool(names) :] if record]
     counts = Counter(map(len, body))
     widest = max(counts, default=0)
     # Training has found the layout of such rows; new ones may be short and equally long.
@@ -71,7 +71,8 @@ def _rows(records: Sequence[Sequence[str]], sign: str, settings: DataSettings) -
         return Ragged(sign, before, behind, fitting[0]) if fitting else None
     if len(body) < FEWEST or not (before + behind or len(counts) >= MANY):
         return None
-    return Ragged(sign, before, behind, _names(body, before, behind))
+    whole = [record for record in body if len(record) >= width]
+    return Ragged(sign, before, behind, _names(whole, before, behind))
 
 
 def _cells(line: str, sign: str) -> list[str]:

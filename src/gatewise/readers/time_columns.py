@@ -221,7 +221,8 @@ def _time(table: Table, settings: DataSettings, kinds: Kinds) -> str:
         listed = [name for name in free if kinds[name] in ("number", "list")]
         plain = len(listed) == len(free)  # a text in the row would make the number an id
         name = known_as(listed, TIMES) or (_unnamed_epoch(table, listed) if plain else "")
-        return name if name and (kinds[name] == "list" or _whole(table, name)) else ""
+        known = name and (kinds[name] == "list" or _whole(table, name) or _is_epoch(table, name))
+        return name if known else ""
     # The begin and the end of a whole query stand beside each row of some databases.
     changing = [name for name in candidates if table.sample[name].n_unique() > 1]
     candidates = changing or candidates
@@ -238,16 +239,24 @@ def _time(table: Table, settings: DataSettings, kinds: Kinds) -> str:
 
 def _unnamed_epoch(table: Table, listed: Sequence[str]) -> str:
     """In a table without names, the first column of rising times since 1970; "" for none."""
-    if table.dialect is None or table.dialect.header_rows:
+    if table.dialect is not None and table.dialect.header_rows:
         return ""
     for name in listed:
         if not re.fullmatch(r"column \d+", name):
             continue
         cells = table.sample[name].cast(pl.Float64, strict=False)
         ascending = len(cells) > 1 and bool((cells.diff().drop_nulls() > 0).all())
-        if ascending and _whole(table, name) and times.epoch(cells[0], cells[-1]):
+        if ascending and _is_epoch(table, name):
             return name
     return ""
+
+
+def _is_epoch(table: Table, column: str) -> bool:
+    """True for numbers that are all times since 1970."""
+    cells = table.sample[column].cast(pl.Float64, strict=False)
+    if cells.null_count() or not len(cells):
+        return False
+    return bool(times.epoch(float(cells.to_numpy().min()), float(cells.to_numpy().max())))
 
 
 def _begin(table: Table, candidates: Sequence[str]) -> str:

@@ -254,6 +254,10 @@ def _excel(texts: pl.Series, *, begin: str = "1899-12-30") -> pl.Series:
 
 def _epoch(texts: pl.Series, *, parts: int) -> pl.Series:
     numbers = texts.str.replace(r"\.0+$", "").cast(pl.Int64, strict=False)
+    if parts <= 1_000 and numbers.null_count() > texts.null_count():
+        # With a fraction, as Python's `time.time` gives; float64 holds microseconds.
+        parsed = (texts.cast(pl.Float64, strict=False) * (1_000_000 / parts)).round()
+        return parsed.cast(pl.Int64, strict=False).cast(pl.Datetime("us"))
     if texts.str.contains("[eE]").any():
         floats = texts.cast(pl.Float64, strict=False)
         whole = floats.set((floats != floats.round()).fill_null(False), None)
@@ -452,7 +456,7 @@ def _of_numbers(numbers: pl.Series, column: str) -> str:
     whole = bool((numbers == numbers.round()).all())
     if whole and (form := _of_digits(numbers)):
         return form
-    if whole and (form := epoch(least, most)):
+    if (form := epoch(least, most)) and (whole or form in ("epoch s", "epoch ms")):
         return form
     if whole and least >= 1000 and most <= 2999 and folded in (*YEARS, "date"):
         return "year"

@@ -89,8 +89,17 @@ def guess_task(settings: DataSettings, source: Any = None) -> tuple[str, str]:
         DataError: the data cannot be read.
     """
     data = opened(settings, source)
+
+    def attempt(changes: Mapping[str, Any]) -> object:
+        again = replace(data.settings, **changes)
+        return _recognised(data.reopened(again), again)
+
     with hinting(data):
-        if found := _recognised(data, settings):
+        try:
+            found = _recognised(data, settings)
+        except FlawError as flaw:
+            raise remedies.tried(flaw, attempt, flags=True) from None
+        if found:
             return found
         known = list(TASKS)
         content = data.content(one_series=True)
