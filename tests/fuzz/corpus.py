@@ -200,6 +200,15 @@ def seeds() -> Mapping[str, bytes]:
         ),
         "hopkins.csv": lines(",".join((*PLACES, *cases)), *regions),
         "beside.csv": lines("review,sentiment", *quoted),
+        "ragged.csv": lines(
+            *[f"{'walk' if k % 2 else 'run'},0.3{',0.4' * (k % 4)}" for k in range(20)]
+        ),
+        "pairs.json": json.dumps(
+            {name: [[1704067200000 + 3600000 * k, k % 7] for k in range(40)] for name in "xy"}
+        ).encode(),
+        "cells.json": json.dumps(
+            [["day", "x"], *[[f"2024-01-{k:02d}", k % 7] for k in range(1, 31)]]
+        ).encode(),
         "lists.jsonl": lines(*map(json.dumps, words)),
         "kaggle.csv": lines("Sentence #,Word,POS", *["S: 1,a,DT", ",man,NN", ",sleeps,VB"] * 9),
         "corpus.conllu": lines(*["# text = a man", CONLLU % (1, "a"), CONLLU % (2, "man"), ""] * 9),
