@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -495,6 +496,46 @@ def test_keras_of_an_unknown_version_is_left_alone(monkeypatch):
     assert "Keras 3.99.0 is not known" in gatewise.why_not(LSTM())
     with pytest.raises(EngineError, match="3.99.0"):
         gatewise.accelerate(engine="native")
+
+
+@pytest.mark.parametrize("how", ["train", "test", "predict"])
+def test_no_thread_is_started_for_callbacks_that_ignore_batches(how, monkeypatch):
+    started = []
+    submit = ThreadPoolExecutor.submit
+
+    def counted(*arguments):
+        started.append(arguments)
+        return submit(*arguments)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", counted)
+    model = keras.Sequential([layers.Input((STEPS, FEATURES)), LSTM(), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x = np.random.default_rng(0).normal(size=(3 * BATCH, STEPS, FEATURES)).astype("float32")
+    calls = {
+        "train": partial(model.fit, x, x[:, :1, 0]),
+        "test": partial(model.evaluate, x, x[:, :1, 0]),
+        "predict": partial(model.predict, x),
+    }
+    heard = []
+
+    class Listener(keras.callbacks.Callback):
+        async_safe = True
+
+        def heard(self, batch, logs=None):
+            heard.append(batch)
+
+    calls[how](batch_size=BATCH, verbose=0)
+    in_stock = len(started)
+    with gatewise.accelerated():
+        calls[how](batch_size=BATCH, verbose=0, callbacks=[keras.callbacks.Callback()])
+        assert len(started) == in_stock
+        for name in (f"on_{how}_batch_end", *(["on_batch_end"] if how == "train" else [])):
+            listener = type("Named", (Listener,), {name: Listener.heard})
+            calls[how](batch_size=BATCH, verbose=0, callbacks=[listener()])
+            assert sorted(heard) == [0, 1, 2]
+            heard.clear()
+    threads = BACKEND != "tensorflow"  # where Keras starts none at all
+    assert (len(started) > in_stock) == (in_stock > 0) == threads
 
 
 # On and off.

@@ -3,7 +3,8 @@
 Three methods are replaced on their classes: LSTM.inner_loop, RNN.inner_loop (for cells that are
 LSTMCells) and Bidirectional.call (both directions at once). So every layer of every model takes
 part, and no layer is changed. The original method runs what the kernels do not support
-(`support.py` gives the reason), and everything that Keras traces in order to export it.
+(`support.py` gives the reason), and everything that Keras traces in order to export it. A fourth
+one, CallbackList._async_dispatch, would take longer than a short loop.
 
 This module names no framework. `contract.py` says what hook and backend expect of each other.
 """
@@ -16,6 +17,7 @@ from typing import Any
 
 import keras
 from keras import ops
+from keras.callbacks import CallbackList
 from keras.layers import LSTM, RNN, Bidirectional, StackedRNNCells
 
 from gatewise.engine import library, support
@@ -40,9 +42,11 @@ _EXPORTS = (
 _local = threading.local()  # exporting: True within such a method
 
 _LOOPS = ((LSTM, "inner_loop"), (RNN, "inner_loop"), (Bidirectional, "call"))
+_DISPATCH = (CallbackList, "_async_dispatch")
 _BESIDE: dict[tuple[Any, str], Any] = getattr(backend, "REPLACEMENTS", {})
 _ORIGINAL: dict[tuple[Any, str], Any] = {
-    (owner, name): getattr(owner, name, None) for owner, name in (*_LOOPS, *_EXPORTS, *_BESIDE)
+    (owner, name): getattr(owner, name, None)
+    for owner, name in (*_LOOPS, _DISPATCH, *_EXPORTS, *_BESIDE)
 }
 _strict = False  # raise an error where `auto` would step aside
 _products = "float32"  # what the matrix products of float32 layers round their operands to
@@ -61,7 +65,7 @@ def install(*, strict: bool, products: str) -> None:
         library.keep_memory()
     for (owner, name), replacement in _REPLACEMENTS.items():
         # Another library's replacement stays, whether it came before ours or after.
-        method = getattr(owner, name)
+        method = getattr(owner, name, None)
         if method is _ORIGINAL[owner, name] and support.is_of_keras(method):
             setattr(owner, name, replacement)
 
@@ -69,7 +73,7 @@ def install(*, strict: bool, products: str) -> None:
 def remove() -> None:
     """Restore Keras's methods, except those that another library has replaced since."""
     for (owner, name), replacement in _REPLACEMENTS.items():
-        if getattr(owner, name) is replacement:
+        if getattr(owner, name, None) is replacement:
             setattr(owner, name, _ORIGINAL[owner, name])
 
 
@@ -347,10 +351,27 @@ def _stepping_aside(owner: Any, name: str) -> Any:
     return run
 
 
+def _dispatch(self: CallbackList, function: Callable[..., Any], *arguments: Any) -> None:
+    """Replace CallbackList._async_dispatch: no thread for callbacks that ignore the batch.
+
+    Without a progress bar, few callbacks do anything after a batch. The thread that calls them
+    takes almost half of `predict` for one sequence on JAX (docs/log.md).
+    """
+    methods = (function.__name__.removeprefix("_"), "on_batch_end")
+    ignored = all(
+        getattr(getattr(callback, method, None), "_is_default", False)  # Keras's own mark
+        for callback in self.callbacks
+        for method in methods
+    )
+    if not ignored:
+        _ORIGINAL[_DISPATCH](self, function, *arguments)
+
+
 _REPLACEMENTS = {
     (LSTM, "inner_loop"): _lstm_inner_loop,
     (RNN, "inner_loop"): _rnn_inner_loop,
     (Bidirectional, "call"): _bidirectional_call,
+    _DISPATCH: _dispatch,
     **{place: _stepping_aside(*place) for place in _EXPORTS},
     **_BESIDE,
 }
