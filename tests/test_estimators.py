@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 from sklearn.base import clone
@@ -12,10 +13,13 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import estimator_checks_generator
+from sklearn.utils.estimator_checks import (
+    check_dataframe_column_names_consistency,
+    estimator_checks_generator,
+)
 
 import gatewise
-from gatewise import Classifier, Forecaster, Regressor
+from gatewise import Classifier, Detector, Forecaster, Regressor
 
 SMALL = {"units": (3,), "epochs": 2, "batch_size": 16}
 FEW = {"task": {"horizon": 3, "lookback": 6, "season": 1}}
@@ -105,6 +109,77 @@ def test_cross_validation_scores_each_fold_with_a_clone(waves):
     scores = cross_val_score(estimator, waves[0], waves[0].mean(axis=1), cv=2)
     assert scores.shape == (2,) and np.isfinite(scores).all()
     assert not hasattr(estimator, "run_")
+
+
+def frame(columns="abcde", rows=30, seed=0):
+    """Columns that differ, so that their order counts."""
+    numbers = np.random.default_rng(seed).normal(size=(rows, len(columns))) + np.arange(
+        len(columns)
+    )
+    return pd.DataFrame(numbers, columns=list(columns))
+
+
+@pytest.mark.parametrize("estimator", [Classifier(**SMALL), Regressor(**SMALL)])
+def test_the_columns_of_a_table_are_those_of_fit(estimator):
+    check_dataframe_column_names_consistency(type(estimator).__name__, estimator)
+
+
+def test_the_columns_of_a_series_are_those_of_fit():
+    series = frame("ab", 200)
+    detector = Detector(lookback=4, units=2, epochs=1).fit(series)
+    assert detector.feature_names_in_.tolist() == ["a", "b"]
+    assert detector.predict(series).shape == (200,)
+    with pytest.raises(ValueError, match="same order as they were in fit"):
+        detector.predict(series[["b", "a"]])
+
+
+def test_the_columns_of_a_list_of_tables_are_those_of_fit():
+    tables = [frame("ab", 5 + k % 3, seed=k) for k in range(20)]
+    made = Classifier(**SMALL).fit(tables, [k % 2 for k in range(20)])
+    expected = made.predict_proba(tables)
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        arrays = made.predict_proba([one.to_numpy() for one in tables])
+    np.testing.assert_array_equal(arrays, expected)
+    with pytest.raises(ValueError, match="same order as they were in fit"):
+        made.predict_proba([one[["b", "a"]] for one in tables])
+    with pytest.raises(gatewise.DataError, match="table 1 has the columns 'b', 'a', but table 0"):
+        made.predict_proba([tables[0], tables[1][["b", "a"]]])
+    dated = [one.assign(day=pd.date_range("2024-01-01", periods=len(one))) for one in tables]
+    with pytest.raises(gatewise.DataError, match="column 'day' of table 0 does not hold numbers"):
+        made.predict_proba(dated)
+
+
+def test_an_estimator_trains_its_own_task(waves):
+    with pytest.raises(gatewise.ConfigError, match="Regressor trains the task regress, but"):
+        Regressor(**SMALL, settings={"task": {"name": "classify"}}).fit(*waves)
+
+
+def test_messages_say_how_settings_are_given_here():
+    with pytest.raises(gatewise.ConfigError, match=r"--target.* is data\.target\.$"):
+        Forecaster(horizon=2).fit(frame("ab"))
+
+
+def test_a_forecaster_reads_an_array_of_series():
+    series = np.stack([np.c_[one, one + 1] for one in (np.sin(np.arange(60)), np.arange(60.0))])
+    made = Forecaster(**SMALL, settings=FEW).fit(series)
+    assert made.predict().shape == (2, 3, 2)
+    assert made.score(series) < 0
+    assert Forecaster(**SMALL, settings=FEW).fit(series[:, :, :1]).predict().shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("series", "message"),
+    [
+        (np.arange(8.0), r"lookback and horizon, 6 \+ 3 steps\. Series 0 has 8"),
+        (np.where(np.arange(40) == 38, np.nan, 1.0), "last 3 steps. In series 0, one of them is"),
+        (["a", "b"], "must hold numbers, but it holds texts"),
+    ],
+    ids=["short", "empty cell", "texts"],
+)
+def test_a_forecast_is_scored_against_known_steps(series, message):
+    made = Forecaster(**SMALL, settings=FEW).fit(np.sin(np.arange(60)))
+    with pytest.raises(gatewise.DataError, match=message):
+        made.score(series)
 
 
 @pytest.mark.parametrize("estimator", [Classifier(), Forecaster()])

@@ -12,10 +12,10 @@ from typing import Any
 import narwhals as nw
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from gatewise.errors import ConfigError, DataError, GatewiseError
-from gatewise.readers.memory import plain
+from gatewise.readers.memory import names_of, plain
 from gatewise.settings import Experiment, from_mapping, layer_of
 from gatewise.tasks import TASKS
 
@@ -36,10 +36,16 @@ def value_errors() -> Iterator[None]:
     except GatewiseError as error:
         if isinstance(error, ValueError):
             raise
+        message = str(error)
+        if "--set " in message or "--target " in message:
+            message += (
+                ' In Python, `--set data.missing=zero` is settings={"data": {"missing": "zero"}}, '
+                "and `--target` is data.target."
+            )
         if isinstance(error, DataError):
-            raise InputError(str(error)) from error
+            raise InputError(message) from error
         if isinstance(error, ConfigError):
-            raise ParameterError(str(error)) from error
+            raise ParameterError(message) from error
         raise
 
 
@@ -84,7 +90,26 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
             },
         }
         layer = {} if self.settings is None else layer_of(self.settings)
-        return from_mapping(layer, from_mapping(parameters))
+        experiment = from_mapping(layer, from_mapping(parameters))
+        if experiment.task.name != task:
+            raise ParameterError(
+                f"{type(self).__name__} trains the task {task}, but its settings name the task "
+                f"{experiment.task.name}. Leave out task.name, or use gatewise.train."
+            )
+        return experiment
+
+    def _read(self, given: Any, *, fit: bool = False) -> Any:
+        """X in a form that the readers know; tables have the columns of `fit`, in their order.
+
+        Raises:
+            DataError: X comes in a form that cannot be read.
+            ValueError: the columns of a table, or of the tables of a list, differ from those of
+                `fit`; scikit-learn's own error.
+        """
+        data = plain(given)
+        table = data[0] if names_of(data) else given
+        validate_data(self, table, reset=fit, skip_check_array=True, ensure_2d=False)
+        return data
 
     @property
     def model(self) -> Any:
@@ -108,16 +133,15 @@ def _as_list(units: Any) -> list[Any]:
     return list(units) if np.iterable(units) and not isinstance(units, str) else [units]
 
 
-def sequences_of(data: Any) -> Any:
-    """X as an array or a list; the rows of a table are sequences, its columns their steps.
+def rows_of(data: Any) -> Any:
+    """The rows of a table as sequences, its columns as their steps; everything else unchanged.
 
     Raises:
-        DataError: X comes in a form that cannot be read.
+        DataError: the table holds other cells than numbers.
     """
-    sequences = plain(data)
-    if nw.dependencies.is_into_dataframe(sequences):
-        return plain(nw.from_native(sequences, eager_only=True).to_numpy())
-    return sequences
+    if nw.dependencies.is_into_dataframe(data):
+        return plain(nw.from_native(data, eager_only=True).to_numpy())
+    return data
 
 
 def length_of(data: Any, name: str, wanted: str) -> int:

@@ -343,6 +343,37 @@ def test_an_array_already_in_order_is_not_copied():
     assert forecast([series, series])[0].lengths.tolist() == [5, 5]
 
 
+def test_arrays_without_names_have_the_columns_of_training():
+    """In the order of the run, which a note states; tables in memory are read by name."""
+    trained = DataSettings(features=("b", "a"))
+    numbers = np.arange(12.0).reshape(6, 2)
+    ask = {"task": "classify", "purpose": "predict"}
+    sequences, _, notes = read(trained, [numbers], **ask)
+    assert sequences.columns == ("b", "a")
+    np.testing.assert_array_equal(sequences.values, numbers)
+    assert "the columns of the list of arrays are read as 'b', 'a', in this order" in notes
+    tables = [pd.DataFrame(numbers, columns=["a", "b"])]
+    sequences, _, notes = read(trained, tables, **ask)
+    assert sequences.columns == ("b", "a")
+    np.testing.assert_array_equal(sequences.values, numbers[:, ::-1])
+    with pytest.raises(DataError, match="the list of tables has no column 'b'"):
+        read(trained, [tables[0].rename(columns={"b": "c"})], **ask)
+    with pytest.raises(
+        DataError, match=r"has 3 columns \('x0', 'x1', 'x2'\) per step, but the run"
+    ):
+        read(trained, [np.ones((4, 3))], **ask)
+
+
+def test_infinite_numbers_of_arrays_are_empty_cells_if_the_settings_name_them():
+    series = np.array([1.0, np.inf, 3.0, -np.inf])
+    with pytest.raises(DataError, match="2 infinite values") as caught:
+        forecast(series)
+    assert str(caught.value).count("infinite") == 1
+    found, _, notes = forecast(series, missing="previous", missing_values=("inf", "-inf"))
+    assert found.values.ravel().tolist() == [1, 1, 3, 3]
+    assert any("2 empty cells" in note for note in notes)
+
+
 def test_arrays_of_wrong_shape_are_refused():
     cases = {
         "Received shapes: ": [np.zeros((3, 2)), np.zeros((3, 1))],

@@ -220,6 +220,12 @@ def test_a_row_of_json_that_no_table_holds_is_a_sentence(tmp_path, row, ending):
         read(DataSettings(), path, task="forecast")
 
 
+def test_lists_of_json_that_differ_in_length_are_named(tmp_path):
+    (tmp_path / "data.json").write_text('{"y": [1, 2, 3], "x": [1, 2]}', encoding="utf-8")
+    with pytest.raises(DataError, match="the lists of 'x' and 'y' have 2 and 3 values"):
+        read(DataSettings(), tmp_path / "data.json", task="forecast")
+
+
 @pytest.mark.parametrize("ending", ["json", "jsonl"])
 def test_braces_in_texts_are_not_objects_and_whole_pairs_are_characters(tmp_path, ending):
     path = tmp_path / f"data.{ending}"

@@ -305,6 +305,9 @@ def test_a_bad_row_is_named_and_changes_nothing(classify_run, forecast_run):
         ({"x": float("inf"), "y": 1}, "Column 'x' must hold numbers"),
         ({"x": None, "y": 1}, "'x': the row has no value"),
         ([1.0, 2.0, 3.0], r"A step has the columns 'x', 'y'.*the shape \[3\]"),
+        (np.zeros((2, 2, 2)), r"the shape \[2, 2, 2\]"),
+        ("abc", "Received: 'abc'"),
+        (None, "Received: None"),
         ([[1.0, 2.0], [float("nan"), 1.0]], "'x': the row has no value"),
     ):
         with pytest.raises(DataError, match=words):

@@ -19,7 +19,7 @@ from gatewise.readers.archives import MARK
 from gatewise.readers.files import File, other_encoding, reading
 from gatewise.readers.labels import whole_label
 from gatewise.readers.long import Origin
-from gatewise.readers.memory import without_numbers
+from gatewise.readers.memory import names_of, without_numbers
 
 MAX_DIMENSIONS = 16  # a file whose header announces more is not an IDX file
 # What zipfile and NumPy raise for a damaged archive, an unknown packing and a damaged header.
@@ -61,7 +61,7 @@ def origin(content: Arrays) -> Origin:
 
 
 def of(source: Any, *, one_series: bool) -> Arrays:
-    """Read an array, a list of arrays of unequal lengths, or a pair (X, y).
+    """Read an array, a list of arrays or tables of unequal lengths, or a pair (X, y).
 
     An array [steps] without labels is one sequence; with `one_series`, [steps, columns] is, too.
 
@@ -73,10 +73,14 @@ def of(source: Any, *, one_series: bool) -> Arrays:
         if len(source) != 2:
             raise DataError(f"A tuple must be a pair (X, y). Received: {len(source)} items.")
         source, labels = source
+    names = names_of(source)
     name = "the list of arrays" if isinstance(source, list) else "the array"
+    name = "the list of tables" if names else name
     if isinstance(source, list) and not _is_one_array(source):
         listed = [_numeric(array, f"{name}, sequence {k}") for k, array in enumerate(source)]
         sequences = joined(listed, name)
+        if names:
+            sequences = replace(sequences, columns=names)
     else:
         whole = _numeric(source, name)
         single = labels is None and (whole.ndim == 1 or (one_series and whole.ndim == 2))

@@ -3,6 +3,7 @@
 Every guess becomes a note and a setting, so that new data must have the same columns.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
@@ -692,8 +693,10 @@ def of_array(
     name: str,
     aim: Aim,
     purpose: Purpose,
-) -> tuple[DataSettings, list[int]]:
-    """The settings, and the positions of the array's columns that they name.
+) -> tuple[DataSettings, tuple[str, ...], list[int]]:
+    """The settings, the columns that they name, and the positions of these in the array.
+
+    A run that was trained on columns with names reads as many columns without names in its order.
 
     Raises:
         ConfigError: no target is set, and the array has several columns.
@@ -706,8 +709,13 @@ def of_array(
     else:
         names = settings.features or columns
         settings = replace(settings, features=tuple(names))
+    nameless = columns == (VALUE,) or all(re.fullmatch(r"x\d+", column) for column in columns)
+    if nameless and purpose != "train" and len(columns) == len(names) and set(columns) != {*names}:
+        if len(names) > 1:
+            notes.append(f"the columns of {name} are read as {listing(names)}, in this order")
+        return settings, tuple(names), list(range(len(names)))
     for column in names:
-        if column not in columns and purpose == "train":
+        if column not in columns and (purpose == "train" or not nameless):
             raise absent(name, column, columns)
         if column not in columns:
             # Columns of arrays have generated names, so the message gives their number.
@@ -720,7 +728,7 @@ def of_array(
         counts = f"each step has {_counted(columns)}, but the run reads {_counted(tuple(names))}"
         notes.append(f"not read: {listing(unread)}" if purpose == "train" else counts)
     places = {column: place for place, column in enumerate(columns)}
-    return settings, [places[column] for column in names]
+    return settings, tuple(names), [places[column] for column in names]
 
 
 def _counted(columns: Sequence[str]) -> str:

@@ -54,8 +54,16 @@ def _of_rows(name: str, content: Any) -> pl.DataFrame:
     """The frame of a list of objects, or of a list for each column.
 
     Raises:
-        DataError: a column mixes kinds of values, or holds a number that is too large.
+        DataError: a column mixes kinds of values, or holds a number that is too large; or the
+            lists differ in length.
     """
+    sizes = {key: len(cells) for key, cells in content.items()} if isinstance(content, dict) else {}
+    if len({*sizes.values()}) > 1:
+        few, many = min(sizes, key=sizes.__getitem__), max(sizes, key=sizes.__getitem__)
+        raise DataError(
+            f"{name}: the lists of {few!r} and {many!r} have {sizes[few]} and {sizes[many]} "
+            "values. Give lists of the same length, one for each column."
+        )
     try:
         return pl.DataFrame(content, infer_schema_length=None)
     except (TypeError, ValueError, OverflowError) as error:

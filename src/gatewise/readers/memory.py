@@ -144,13 +144,51 @@ def _of_array(source: Array) -> Any:
 
 
 def _of_list(source: list[Any]) -> Any:
+    import narwhals as nw
+
     if source and all(isinstance(one, Mapping) for one in source):
         return _table(source, "a list of records")
     for one in source:
         tokens = isinstance(one, list | tuple) and all(isinstance(word, str) for word in one)
         if tokens or isinstance(one, str):
             refuse_surrogates("".join(one), "A text of the list")
+    if source and all(nw.dependencies.is_into_dataframe(one) for one in source):
+        _refuse_unlike(source)
+        return source
     return _numbers(source) if _are_numbers(source) else [as_array(one) for one in source]
+
+
+def names_of(source: Any) -> tuple[str, ...]:
+    """The names of the columns of a list of tables; () for everything else."""
+    if not (isinstance(source, list) and source and hasattr(source[0], "columns")):
+        return ()
+    return tuple(map(str, source[0].columns))
+
+
+def _refuse_unlike(tables: list[Any]) -> None:
+    """Refuse a list of tables that are not sequences with the same columns of numbers.
+
+    Raises:
+        DataError: a column does not hold numbers, or two tables have other columns.
+    """
+    import narwhals as nw
+
+    for place, table in enumerate(tables):
+        if list(table.columns) != list(tables[0].columns):
+            raise DataError(
+                f"The list of tables: table {place} has the columns "
+                f"{', '.join(map(repr, table.columns))}, but table 0 has "
+                f"{', '.join(map(repr, tables[0].columns))}. Give all tables the same columns, in "
+                "the same order."
+            )
+        schema = nw.from_native(table, eager_only=True).schema
+        for name, kind in schema.items():
+            if not (kind.is_numeric() or kind == nw.Boolean):
+                raise DataError(
+                    f"The list of tables: the column {name!r} of table {place} does not hold "
+                    "numbers. Leave it out, or join the tables to one that has a column with the "
+                    "name of the sequence."
+                )
 
 
 def _are_numbers(items: list[Any]) -> bool:

@@ -93,17 +93,27 @@ def _of_arrays(content: Arrays, settings: DataSettings, aim: Aim, purpose: Purpo
     if aim == "label" and sequences.labels is None and content.truth is not None:
         shape = np.shape(np.array(content.truth, dtype=object))
         raise arrays.refused_labels(sequences, shape, content.name)
-    settings, places = columns.of_array(
+    sequences = _without_infinite(sequences, settings)
+    settings, names, places = columns.of_array(
         sequences.columns, settings, notes, name=content.name, aim=aim, purpose=purpose
     )
     if aim in ("target", "features") and sequences.labels is not None:
         notes.append("the labels are left out, because the task does not use them")
         sequences = replace(sequences, labels=None)
     if places != list(range(len(sequences.columns))):
-        names = tuple(sequences.columns[place] for place in places)
-        sequences = replace(sequences, values=sequences.values[:, places], columns=names)
+        sequences = replace(sequences, values=sequences.values[:, places])
+    sequences = replace(sequences, columns=names)
     if aim == "number":
         content = replace(content, sequences=sequences)
         sequences, settings, more = targets.of_arrays(content, settings)
         notes += more
     return sequences, arrays.origin(content), settings, notes
+
+
+def _without_infinite(sequences: Sequences, settings: DataSettings) -> Sequences:
+    """The sequences with NaN for infinite numbers that `data.missing_values` names."""
+    values = sequences.values
+    named = [float(one) for one in ("inf", "-inf") if one in settings.missing_values]
+    if not named or values.dtype.kind != "f" or not (wrong := np.isin(values, named)).any():
+        return sequences
+    return replace(sequences, values=np.where(wrong, np.nan, values))

@@ -690,6 +690,7 @@ def environment() -> dict[str, Any]:
         "keras",
         "jax",
         "tensorflow",
+        "tensorflow-cpu",
         "torch",
         "numpy",
         "polars",

@@ -180,7 +180,7 @@ def _listening(host: str, port: int) -> socket.socket:
         listening.listen()  # from here on, nobody else gets this port
     except (OSError, OverflowError) as error:
         listening.close()
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = getattr(error, "strerror", None) or str(error).removeprefix("bind(): ").rstrip(".")
         raise ConfigError(
             f"Cannot listen on {host}, port {port}: {reason}. Choose another --host or --port."
         ) from None

@@ -63,6 +63,8 @@ class RowReader:
             yield from steps
         else:
             array = np.asarray(steps, dtype=object)
+            if array.ndim > 2 or steps is None or isinstance(steps, str):
+                raise self._refused(steps, array.shape)
             if array.ndim == 1 and len(array) and len(self.plan.columns) > 1:
                 array = array[None]
             yield from array.reshape(-1, 1) if array.ndim < 2 else array
@@ -146,13 +148,19 @@ class RowReader:
         """True for midnights of a run whose steps are days or longer, which stay local."""
         return self.local and bool((moments.astype(np.int64) % grids.DAY == 0).all())
 
+    def _refused(self, given: Any, shape: tuple[int, ...]) -> DataError:
+        """The error for what is not the numbers of a step, or of several."""
+        count = len(self.plan.columns)
+        received = f"an array of the shape {list(shape)}" if shape else repr(given)[:80]
+        return DataError(
+            f"A step has the columns {_listed(self.plan.columns)}. Received: {received}. "
+            f"Give [{count}] for a step or [steps, {count}]."
+        )
+
     def _values(self, given: Any, *, named: bool) -> Array:
         values, count = self._empty(), len(self.plan.columns)
         if not named and (shape := np.asarray(given, dtype=object).shape) != (count,):
-            raise DataError(
-                f"A step has the columns {_listed(self.plan.columns)}. Received: an array of the "
-                f"shape {list(shape)}. Give [{count}] for a step or [steps, {count}]."
-            )
+            raise self._refused(given, shape)
         for k, (name, place) in enumerate(self._places.items()):
             if named and name not in given:
                 if name in self.plan.targets:

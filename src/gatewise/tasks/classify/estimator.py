@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from gatewise import pipeline
 from gatewise.data.sequences import Array
 from gatewise.errors import DataError
-from gatewise.estimators import Estimator, length_of, sequences_of, value_errors
+from gatewise.estimators import Estimator, length_of, rows_of, value_errors
 from gatewise.prediction import predict
 from gatewise.readers.labels import whole_label
 from gatewise.readers.memory import plain
@@ -35,7 +35,7 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]  # scikit-le
         Raises:
             DataError: X and y differ in length, a label is missing, or all labels are the same.
         """
-        sequences, labels = sequences_of(X), _labels(plain(y))
+        sequences, labels = rows_of(self._read(X, fit=True)), _labels(plain(y))
         count = length_of(sequences, "X", "a sequence in each row")
         if len(labels) != count:
             raise DataError(
@@ -57,7 +57,7 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]  # scikit-le
     def predict_proba(self, X: Any) -> Array:
         """Calibrated probabilities, [sequences, classes] in the order of `classes_`."""
         check_is_fitted(self, "run_")
-        table = predict(self.run_.artefact, sequences_of(X))
+        table = predict(self.run_.artefact, rows_of(self._read(X)))
         return table.select([f"p({name})" for name in _names(self.classes_)]).to_numpy()
 
 

@@ -11,7 +11,6 @@ from gatewise.data.sequences import Array
 from gatewise.errors import DataError
 from gatewise.estimators import Estimator, length_of, value_errors
 from gatewise.prediction import predict
-from gatewise.readers.memory import plain
 
 
 class Detector(Estimator):
@@ -59,7 +58,7 @@ class Detector(Estimator):
         Raises:
             DataError: X is not a series or a list of series, or a series is too short.
         """
-        series = _arrays(X)
+        series = _arrays(self._read(X, fit=True))
         experiment = self._experiment(
             "detect", lookback=self.lookback, false_alarms=self.false_alarms
         )
@@ -72,7 +71,7 @@ class Detector(Estimator):
     def score_samples(self, X: Any) -> Array:
         """The negative score of each step, so that lower is more anomalous, [steps]."""
         check_is_fitted(self, "run_")
-        series = _arrays(X)
+        series = _arrays(self._read(X))
         table = predict(self.run_.artefact, series, strict=True)
         lengths = [len(one) for one in series]
         ends = np.cumsum(lengths)
@@ -91,11 +90,10 @@ class Detector(Estimator):
         return np.where(self.decision_function(X) < 0, -1, 1)
 
 
-def _arrays(X: Any) -> list[Array]:
+def _arrays(given: Any) -> list[Array]:
     """The series as a list of arrays [steps, columns]."""
-    given = plain(X)
     if hasattr(given, "columns"):
-        given = np.asarray(X)
+        given = np.asarray(given)
     length_of(given, "X", "one series, or a list of series")
     listed = isinstance(given, list) and len(given) and np.ndim(given[0]) > 0
     series = [np.asarray(one) for one in (given if listed else [np.asarray(given)])]

@@ -11,6 +11,7 @@ from gatewise.data.sequences import Array
 from gatewise.errors import DataError
 from gatewise.estimators import Estimator, length_of, value_errors
 from gatewise.prediction import predict
+from gatewise.readers import arrays
 from gatewise.readers.memory import plain
 from gatewise.settings import Experiment
 from gatewise.tasks.quantiles import middle
@@ -90,16 +91,33 @@ class Forecaster(Estimator):
 
     @value_errors()
     def score(self, X: Any, y: Any = None) -> float:
-        """The negative MASE of forecasts of each series' last horizon from its earlier steps."""
+        """The negative MASE of forecasts of each series' last horizon from its earlier steps.
+
+        Raises:
+            DataError: X is not a series or a list of series, a series is shorter than lookback and
+                horizon, or its last horizon has an empty cell.
+        """
         from gatewise import metrics
 
         given = plain(X)
         if hasattr(given, "columns"):
             raise DataError("score needs arrays [steps] or [steps, columns]. Received: a table.")
         length_of(given, "X", "one series, or a list of series")
-        arrays = given if isinstance(given, list) else [given]
-        series = [np.asarray(one, dtype=np.float64).reshape(len(one), -1) for one in arrays]
-        horizon, season = self.horizon_, self.run_.artefact.preparation.own.season
+        check_is_fitted(self, "run_")
+        own = self.run_.artefact.preparation.own
+        horizon, season = own.horizon, own.season
+        series = [one.astype(np.float64) for one in arrays.of(given, one_series=True).sequences]
+        for place, one in enumerate(series):
+            if len(one) < own.lookback + horizon:
+                raise DataError(
+                    f"score needs lookback and horizon, {own.lookback} + {horizon} steps. Series "
+                    f"{place} has {len(one)}."
+                )
+            if np.isnan(one[-horizon:]).any():
+                raise DataError(
+                    f"score compares forecasts with the last {horizon} steps. In series {place}, "
+                    "one of them is empty."
+                )
         forecasts = self._forecast([one[:-horizon] for one in series])[..., self._middle()]
         truth = np.stack([one[-horizon:] for one in series])  # [series, horizon, columns]
         scale = np.array(
@@ -124,11 +142,14 @@ class Forecaster(Estimator):
 
 
 def _all_columns(experiment: Experiment, X: Any) -> Experiment:
-    """Make every column a target, because arrays have no column names to choose from."""
+    """Make every column a target, because arrays have no column names to choose from.
+
+    An array [series, steps, columns] holds several series.
+    """
     first = X[0] if isinstance(X, list) and len(X) else X
     if experiment.data.target or not isinstance(first, np.ndarray):
         return experiment
-    count = 1 if first.ndim == 1 else first.shape[1]
+    count = 1 if first.ndim == 1 else first.shape[-1]
     if count == 1:
         return experiment
     return experiment.having("data", target=tuple(f"x{number}" for number in range(count)))

@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from gatewise import pipeline
 from gatewise.data.sequences import Array
 from gatewise.errors import DataError
-from gatewise.estimators import Estimator, length_of, sequences_of, value_errors
+from gatewise.estimators import Estimator, length_of, rows_of, value_errors
 from gatewise.prediction import predict
 from gatewise.readers.memory import plain
 from gatewise.tasks.quantiles import middle
@@ -40,7 +40,7 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
         Raises:
             DataError: X and y differ in length, a number is missing, or all of them are the same.
         """
-        sequences, numbers = sequences_of(X), plain(y)
+        sequences, numbers = rows_of(self._read(X, fit=True)), plain(y)
         count = length_of(sequences, "X", "a sequence in each row")
         given = length_of(numbers, "y", "a number for each sequence")
         if given != count:
@@ -68,7 +68,7 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]  # scikit-lear
     def predict_quantiles(self, X: Any) -> Any:
         """Like `predict`, with a last axis for the quantiles of `settings["task"]["quantiles"]`."""
         check_is_fitted(self, "run_")
-        sequences = sequences_of(X)
+        sequences = rows_of(self._read(X))
         fitted = self.run_.artefact.preparation.own
         rows = predict(self.run_.artefact, sequences)
         names = [name for name in rows.columns if name == "prediction" or name.startswith("q")]
