@@ -355,7 +355,7 @@ def _dispatch(self: CallbackList, function: Callable[..., Any], *arguments: Any)
     """Replace CallbackList._async_dispatch: no thread for callbacks that ignore the batch.
 
     Without a progress bar, few callbacks do anything after a batch. The thread that calls them
-    takes almost half of `predict` for one sequence on JAX (docs/log.md).
+    can take almost half of `predict` for one sequence (docs/log.md).
     """
     methods = (function.__name__.removeprefix("_"), "on_batch_end")
     ignored = all(

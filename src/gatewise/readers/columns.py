@@ -17,6 +17,7 @@ from gatewise.errors import ConfigError, DataError, FlawError, Way
 from gatewise.readers import time_columns, times
 from gatewise.readers.cells import SAMPLE
 from gatewise.readers.labels import are_flags, with_truth
+from gatewise.readers.remedies import option
 from gatewise.readers.roles import (
     IDS,
     NUMBERS,
@@ -82,7 +83,7 @@ def resolve(
     demand(table, settings, purpose)  # again, because only a wide table has no column of targets
     if aim != "label" and purpose == "train":
         _refuse_joined(table, settings, kinds)
-        notes += _unrecognised(table, settings, kinds)
+        notes += unrecognised_times(table, settings, kinds)
     return settings, kinds, [*notes, *unread(table, settings)]
 
 
@@ -108,11 +109,11 @@ def _names_parts(cells: pl.Series) -> bool:
     return len(found) > 1 and found <= PARTS and bool(found & {"train", "training"})
 
 
-def _unrecognised(table: Table, settings: DataSettings, kinds: Kinds) -> list[str]:
+def unrecognised_times(table: Table, settings: DataSettings, kinds: Kinds) -> list[str]:
     """A note on a column of texts that is called a time, but whose cells are not read as times."""
     texts = [name for name in without_role(table, settings) if kinds[name] == "text"]
     name = "" if settings.time else known_as(texts, (*time_columns.TIMES, *times.DATES))
-    if not name:
+    if not name or not table.sample[name].cast(pl.String).str.contains(r"\d").any():
         return []
     first = next(iter(table.sample[name].drop_nulls()))
     return [
@@ -140,7 +141,7 @@ def _refuse_joined(table: Table, settings: DataSettings, kinds: Kinds) -> None:
     raise DataError(
         f"{table.name}: {column!r} distinguishes {names.len()} series "
         f"({listing(names[:3].to_list())} ...), but {reason}, so they would be read as one. Name "
-        f"the series with --set data.id={column}, and write times as 2024-01-31 or set data.time "
+        f"the series with {option('id', [column])}, and write times as 2024-01-31 or set data.time "
         "and data.time_format (without times the rows of each series keep their order). If all "
         f"rows are one series, name {column!r} in data.past, or remove it from the file."
     )
@@ -354,7 +355,7 @@ def _with_series(
     if len(candidates) > 1:
         raise ConfigError(
             f"{table.name}: times repeat, and each of {listing(candidates)} distinguishes series. "
-            f"Name the one that does with --set data.id={candidates[0]}, for example."
+            f"Name the one that does with {option('id', [candidates[0]])}, for example."
         )
     if candidates:
         settings = with_role(settings, notes, role="id", column=candidates[0])
@@ -396,6 +397,8 @@ def _with_runs(
     truth = [settings.label] if settings.label else list(settings.target if whole else ())
     free = without_role(table, settings)
     clocks = [*settings.time, *(name for name in free if kinds[name] == "number")]
+    if not truth and not settings.time:
+        return _with_counts(table, settings, kinds, notes)
     if not truth or len(clocks) > MOST_CLOCKS:
         return settings
     sample, found = table.sample, dict[str, int]()
@@ -411,6 +414,41 @@ def _with_runs(
     if column:
         notes[-1] += ", because each of them has adjacent rows with one label, which are its steps"
     return settings
+
+
+def _with_counts(
+    table: Table, settings: DataSettings, kinds: Kinds, notes: list[str]
+) -> DataSettings:
+    """The settings with the column of which each value has adjacent rows that are counted anew."""
+    sample, free = table.sample, without_role(table, settings)
+    numbers = [name for name in free if kinds[name] == "number"]
+    known = (*time_columns.TIMES, *time_columns.COUNTERS)
+    clocks = [one for one in numbers if known_as([one], known) or re.fullmatch(r"column \d+", one)]
+    if len(numbers) < 2:
+        return settings  # what counts the rows may be what is learnt
+    calendar = {name for names in times.PARTS.values() for name in names}
+    for name in [one for one in free if kinds[one] in ("text", "number")]:
+        count = sample[name].n_unique()
+        if not 1 < count <= len(sample) // 3 or sample[name].rle_id().n_unique() != count:
+            continue
+        folded = name.lower().replace(" ", "_")
+        if folded in calendar or folded in time_columns.TIMES:
+            continue
+        if clock := next((one for one in clocks if _counts(sample, name, one)), ""):
+            settings = with_role(settings, notes, role="id", column=name)
+            notes[-1] += f", because {clock!r} counts its rows and begins anew with the next"
+            return settings
+    return settings
+
+
+def _counts(sample: pl.DataFrame, name: str, clock: str) -> bool:
+    """True if the numbers of a column go up by 1 from the same begin within each sequence."""
+    cells = sample.select(name, pl.col(clock).cast(pl.Float64, strict=False).alias("clock"))
+    if name == clock or cells["clock"].null_count():
+        return False
+    moves = cells.select(pl.col("clock").diff().over(name)).to_series().drop_nulls()
+    begins = cells.group_by(name).first()["clock"]
+    return bool((moves == 1).all()) and begins.n_unique() == 1
 
 
 def _restarts(sample: pl.DataFrame, name: str, clock: str) -> bool:

@@ -94,6 +94,8 @@ def json_table(source: File, encoding: str = "utf-8") -> Table:
     notes: tuple[str, ...] = ()
     if (answers := _of_prometheus(content, name)) is not None:
         content, notes = answers, (PROMETHEUS,)
+    if (points := _of_points(content)) is not None:
+        content, notes = points[0], (POINTS.format(name=points[1]),)
     content = _of_lists(content)
     if isinstance(content, dict):
         lists = [value for value in content.values() if isinstance(value, list)]
@@ -184,6 +186,40 @@ def _of_prometheus(content: Any, name: str) -> list[dict[str, Any]] | None:
                     f"number, unlike {str(pair)[:60]}."
                 ) from None
     return rows
+
+
+POINTS = "the pairs of times and numbers in {name!r} are read as rows"
+
+
+def _of_points(content: Any) -> tuple[list[dict[str, Any]], str] | None:
+    """The rows of a list of series with pairs of a time since 1970 and a number, as of Graphite.
+
+    The name of their column is the second value; None for other content.
+    """
+    if not isinstance(content, list) or not content:
+        return None
+    if not all(isinstance(one, dict) and one.keys() == content[0].keys() for one in content):
+        return None
+    for name in content[0]:
+        if not all(_width(one[name]) == 2 for one in content):
+            continue
+        pairs = [pair for one in content for pair in one[name]]
+        for place in (0, 1):
+            moments = [pair[place] for pair in pairs]
+            if not all(type(one) in (int, float) for one in moments):
+                continue
+            if times.epoch(min(moments), max(moments)):
+                rows = [
+                    {
+                        **{key: value for key, value in one.items() if key != name},
+                        "time": pair[place],
+                        name: pair[1 - place],
+                    }
+                    for one in content
+                    for pair in one[name]
+                ]
+                return rows, name
+    return None
 
 
 def _of_pandas(content: dict[str, Any]) -> Any:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from gatewise.data.sequences import Sequences
+from gatewise.errors import DataError
 from gatewise.readers import arrays, columns, dialect, long, repairs, targets, wide
 from gatewise.readers.arrays import Arrays
 from gatewise.readers.columns import Purpose, Read
@@ -97,6 +98,11 @@ def _of_arrays(content: Arrays, settings: DataSettings, aim: Aim, purpose: Purpo
     settings, names, places = columns.of_array(
         sequences.columns, settings, notes, name=content.name, aim=aim, purpose=purpose
     )
+    if lacking := [name for name in settings.static if name not in sequences.static]:
+        raise DataError(
+            f"{content.name} has no column {lacking[0]!r}, which the run reads for each sequence. "
+            "Give a table with names."
+        )
     if aim in ("target", "features") and sequences.labels is not None:
         notes.append("the labels are left out, because the task does not use them")
         sequences = replace(sequences, labels=None)

@@ -12,7 +12,7 @@ import polars as pl
 
 from gatewise.data.sequences import Sequences, from_texts
 from gatewise.errors import DataError
-from gatewise.readers import columns, dialect, roles, targets
+from gatewise.readers import columns, dialect, roles, targets, time_columns, times
 from gatewise.readers.cells import as_text
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.delimited import refuse_merged
@@ -139,9 +139,30 @@ def _worded(table: Table, settings: DataSettings, *, least: float) -> dict[str, 
     sizes = {
         name: _words(table.sample[name])
         for name in table.columns
-        if kinds[name] == "text" and name not in taken and name.lower() not in columns.LABELS
+        if kinds[name] == "text"
+        and name not in taken
+        and name.lower() not in columns.LABELS
+        and not _holds_times(name, table.sample[name])
     }
     return {name: size for name, size in sizes.items() if size >= least}
+
+
+CLOCKED = r"^\d{1,4}[-/.]\w{1,3}[-/.]\d{1,4}\b.{0,12}\d{1,2}[:.]\d{2}.{0,24}$"
+FEWEST_DIGITS, LONGEST_TIME = 4, 80  # of a cell with a time
+
+
+def _holds_times(name: str, cells: pl.Series) -> bool:
+    """True for times in a format that is not known: a date and a clock, or what is called a time.
+
+    Such texts are short and have many digits.
+    """
+    known = cells.cast(pl.String).drop_nulls()
+    if known.str.contains(CLOCKED).all():
+        return True
+    if not roles.known_as([name], (*time_columns.TIMES, *times.DATES)):
+        return False
+    few = (known.str.count_matches(r"\d") < FEWEST_DIGITS) | (known.str.len_chars() > LONGEST_TIME)
+    return 2 * int(few.sum()) < len(known)
 
 
 def _words(cells: pl.Series) -> float:

@@ -29,6 +29,7 @@ TIMES = (
     *("year", "quarter", "month", "week", "period", "serial", "jahr", "datum", "zeit"),
     *("ts", "epoch", "epoch_time", "unix_time", "unixtime", "unix_timestamp"),
 )
+DATED = ("date", "datum", "day", "time", "stamp", "zeit", "fecha", "data", "epoch")
 # Names of times that are trusted only if the column counts the steps.
 COUNTERS = (
     *("t", "step", "steps", "step_id", "step_index", "step_number", "time_step", "tick", "cycle"),
@@ -51,13 +52,27 @@ def _time_parts(table: Table, settings: DataSettings, kinds: Kinds) -> tuple[str
     free = without_role(table, settings)
     dated = [name for name in free if kinds[name] == "time"]
     if not dated:
-        return times.joined([name for name in free if kinds[name] == "number"])
+        parts = times.joined(
+            [
+                name
+                for name in free
+                if kinds[name] == "number"
+                or (kinds[name] == "text" and times.are_named(name, table.sample[name]))
+            ]
+        )
+        dated = [name for name in free if kinds[name] == "number" and _are_digits(table, name)]
+        if parts or len(dated) != 1:
+            return parts
     clocks = [
         name
         for name in free
-        if (kinds[name] == "text" and _is_clock(table.sample[name]))
+        if name not in dated
+        and (kinds[name] == "text" and _is_clock(table.sample[name]))
         or (name.lower() in HOURS and _is_hour(table.sample[name]))
     ]
+    if workbook := [name for name in dated if _is_time_of_day(table.sample[name])]:
+        dated = [name for name in dated if name not in workbook]
+        clocks += workbook
     clocks = _begins_of_day(table, clocks)
     dates = [name for name in dated if _is_date(table.sample[name])]
     both = len(dated) == len(dates) == len(clocks) == 1
@@ -82,7 +97,19 @@ def _is_clock(cells: pl.Series) -> bool:
     """True for times of day such as 12:30 and 3:05 PM."""
     known = cells.cast(pl.String).drop_nulls().str.strip_chars()
     clock = r"^\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?[AaPp][Mm])?$|^\d{1,2}\.\d{2}\.\d{2}$"
+    clock += r"|^\d{1,2}[hH]\d{2}$"
     return bool(known.len()) and bool(known.str.contains(clock).all())
+
+
+def _is_time_of_day(cells: pl.Series) -> bool:
+    """True for times of day in a workbook, which have a day before the first one of workbooks."""
+    known = cells.drop_nulls()
+    return bool(known.len()) and bool(known.cast(pl.String).str.contains(times.EMPTY_DAY).all())
+
+
+def _are_digits(table: Table, column: str) -> bool:
+    """True for dates that are numbers, such as 20230131, in a column that is called a date."""
+    return known_as([column], times.DATES) == column and times.are_days(table.sample[column])
 
 
 def _begins_of_day(table: Table, clocks: list[str]) -> list[str]:
@@ -117,7 +144,7 @@ def _is_hour(cells: pl.Series) -> bool:
 
 
 def _is_date(cells: pl.Series) -> bool:
-    known = cells.cast(pl.String).drop_nulls()
+    known = cells.cast(pl.String).drop_nulls().str.replace(times.MIDNIGHT, "${1}")
     return bool(known.len()) and not known.str.contains(r"\d:\d").any()
 
 
@@ -163,7 +190,7 @@ def time_cells(table: Table, settings: DataSettings) -> pl.Expr:
     schema, missing = table.sample.schema, settings.missing_values
     texts = [as_text(name, schema[name], missing) for name in settings.time]
     if len(texts) > 1:
-        return times.as_one(texts, settings.time).alias("time")
+        return times.as_one(texts, settings.time, settings.time_format).alias("time")
     plain = schema[settings.time[0]] != pl.String
     return pl.col(settings.time[0]) if plain else texts[0]
 
@@ -221,6 +248,7 @@ def _time(table: Table, settings: DataSettings, kinds: Kinds) -> str:
         listed = [name for name in free if kinds[name] in ("number", "list")]
         plain = len(listed) == len(free)  # a text in the row would make the number an id
         name = known_as(listed, TIMES) or (_unnamed_epoch(table, listed) if plain else "")
+        name = name or next((one for one in listed if _is_dated(table, one)), "")
         known = name and (kinds[name] == "list" or _whole(table, name) or _is_epoch(table, name))
         return name if known else ""
     # The begin and the end of a whole query stand beside each row of some databases.
@@ -249,6 +277,16 @@ def _unnamed_epoch(table: Table, listed: Sequence[str]) -> str:
         if ascending and _is_epoch(table, name):
             return name
     return ""
+
+
+def _is_dated(table: Table, column: str) -> bool:
+    """True for rising numbers that are dates or times since 1970, if the column's name says so."""
+    if not any(word in column.lower() for word in DATED) or table.sample[column].dtype.is_nested():
+        return False
+    moves = table.sample[column].cast(pl.Float64, strict=False).diff().drop_nulls()
+    if not moves.len() or not bool((moves > 0).all()):
+        return False
+    return times.are_days(table.sample[column]) or _is_epoch(table, column)
 
 
 def _is_epoch(table: Table, column: str) -> bool:

@@ -42,7 +42,8 @@ ABBREVIATIONS = {
     for abbreviation in named.split()
 }
 ABBREVIATED = rf" ?\(?({'|'.join(ABBREVIATIONS)})\)?$"
-ZONE = rf":\d{{2}}(?:\.\d+)?(?: ?(?:Z|UTC|[+-]\d{{2}}:?\d{{2}})$|{ABBREVIATED})"
+COMMA = r"(:\d{2}),(\d)"  # before a fraction of a second, as in ISO 8601 and Python's logs
+ZONE = rf":\d{{2}}(?:[.,]\d+)?(?: ?(?:Z|UTC|[+-]\d{{2}}:?\d{{2}})$|{ABBREVIATED})"
 OFFSET = r"(?:([+-]\d{2}):?(\d{2})|Z|UTC)$"
 DAY_OR_MONTH = r"^\d{1,2}[./-]\d{1,2}[./-]\d{2,4}(?:\D|$)"
 WHOLE = r"^[+-]?\d+$"
@@ -93,13 +94,16 @@ EARLIEST, LATEST = 315_532_800, 4_102_444_800  # 1980 and 2100, in seconds since
 PARTS: dict[str, tuple[str, ...]] = {
     "year": YEARS,
     "quarter": ("quarter", "qtr", "quartal"),
-    "month": ("month", "monat", "mon", "mes", "mois"),
+    "month": ("month", "months", "monat", "mon", "mo", "mes", "mois"),
     "week": ("week", "isoweek", "iso_week", "kw"),
-    "day": ("day", "dom", "day_of_month", "dia", "jour"),
+    "day of year": ("doy", "day_of_year", "dayofyear", "yday"),
+    "day": ("day", "dy", "dom", "day_of_month", "dia", "jour"),
     "hour": ("hour", "stunde", "hr", "hora", "heure"),
     "minute": ("minute", "min"),
     "second": ("second", "sec"),
 }
+MIDNIGHT = r"^(\d{4}-\d{2}-\d{2}) 00:00:00(?:\.0+)?$"  # a date of a workbook
+EMPTY_DAY = r"^1899-12-3[01][T ]"  # the day of a time of day in a workbook
 # Columns of parts of a second, with the number of digits; they stand beside a time of day.
 FRACTIONS = {
     **dict.fromkeys(("ms", "msec", "millisecond", "milliseconds"), 3),
@@ -128,6 +132,7 @@ def parse(texts: pl.Series) -> pl.Series:
         .str.replace(DOTTED, "${1}-${2}-${3}")
         .str.replace(r"^(\d{4}-\d{1,2}-\d{1,2})[T ]+", "${1} ")
         .str.replace(r"^(\d{4}-\d{1,2})$", "${1}-01")
+        .str.replace(COMMA, "${1}.${2}")
     )
     # The parser reads "1-01" as a month of the year 1, which is rarely what a file means.
     tidy = tidy.set(~tidy.str.contains(r"^\d{4}-").fill_null(True), None)
@@ -143,6 +148,7 @@ def parse_zoned(texts: pl.Series) -> pl.Series:
         .str.replace(r"^(\d{4}-\d{1,2}-\d{1,2})[T ]+", "${1} ")
         .str.replace(r" ?(?:Z|UTC)$", "+00:00")
         .str.replace(r" ([+-]\d{2}:?\d{2})$", "${1}")
+        .str.replace(COMMA, "${1}.${2}")
     )
     return _parse_with(tidy, [f"{pattern}%z" for pattern in FORMATS[:2]], "UTC")
 
@@ -298,13 +304,22 @@ def _formatted(time_format: str) -> Clock:
     """The function that reads one format; months without a day begin on their first day."""
     if time_format in FORMS:
         return FORMS[time_format]
+    # chrono's %f counts nanoseconds; its %.f is a point and any number of digits.
+    time_format = re.sub(r"[.,]%f", "%.f", time_format)
     zone = "UTC" if "%z" in time_format else None
+    clock = re.fullmatch(r"%\S+ (%H:%M(?::%S)?)", time_format)
     monthly = not re.search(r"%[djeuwUWVFcDs]", time_format)
     hourly = "%H" in time_format and not re.search(r"%[MRTX]", time_format)
     named = re.search(r"%[bB]", time_format)
 
     def read(texts: pl.Series) -> pl.Series:
         given = _in_english(texts) if named else texts
+        if "%.f" in time_format:
+            given = given.str.replace(COMMA, "${1}.${2}")
+        if clock:  # spreadsheets leave out the clock at midnight
+            given = given.str.replace(
+                r"^(\S+)$", "${1} " + "00:00:00"[: 3 * clock[1].count("%") - 1]
+            )
         given = "01 " + given if monthly else given + " 00" if hourly else given
         wanted = f"%d {time_format}" if monthly else time_format + " %M" * hourly
         times = given.str.to_datetime(wanted, time_unit="us", time_zone=zone, strict=False)
@@ -408,6 +423,8 @@ def _candidates(texts: pl.Series) -> list[str]:
         ]
     if begins.str.contains(r"\d{8}[T ]\d{4}").any():
         made += BASIC
+    if begins.str.contains(r"^\d{8} \d{1,2}:\d{2}").any():
+        made += [f"%Y%m%d{rest}" for rest in CLOCKS[1:3]]
     if _name_months(begins):
         made += [form + rest for form in NAMED for rest in CLOCKS]
         made += WRITTEN
@@ -476,6 +493,12 @@ def epoch(least: float, most: float) -> str:
         if EARLIEST * parts <= least and most <= LATEST * parts:
             return f"epoch {unit}"
     return ""
+
+
+def are_days(cells: pl.Series) -> bool:
+    """True for numbers of eight digits or more that are all dates, such as 20230131."""
+    numbers = cells.cast(pl.Float64, strict=False)
+    return not numbers.null_count() and len(_of_digits(numbers)) >= len(DIGITS[8])
 
 
 def _of_digits(numbers: pl.Series) -> str:
@@ -651,6 +674,7 @@ def joined(columns: Sequence[str]) -> tuple[str, ...]:
     }
     for order in (
         ("year", "month", "day", "hour", "minute", "second"),
+        ("year", "day of year", "hour", "minute", "second"),
         ("year", "quarter"),
         ("year", "week"),
     ):
@@ -660,33 +684,71 @@ def joined(columns: Sequence[str]) -> tuple[str, ...]:
     return ()
 
 
-def as_one(cells: Sequence[pl.Expr], names: Sequence[str]) -> pl.Expr:
-    """One text from the columns of a time: ISO if their names are parts of it, else joined."""
+def are_named(column: str, cells: pl.Series) -> bool:
+    """True for a column of months by their names, and for quarters such as Q1.
+
+    >>> are_named("Month", pl.Series(["Jan", "Feb"])), are_named("Month", pl.Series(["a", "b"]))
+    (True, False)
+    """
+    folded = column.lower().replace(" ", "_")
+    known = cells.drop_nulls().cast(pl.String).str.strip_chars()
+    if not len(known):
+        return False
+    if folded in PARTS["quarter"]:
+        return bool(known.str.contains(r"^(?:[Qq](?:tr|uarter)?\.? ?[1-4]|[1-4][Qq])$").all())
+    return folded in PARTS["month"] and all(map(MONTH.match, known.str.to_lowercase().to_list()))
+
+
+def _number_of_month(cell: pl.Expr) -> pl.Expr:
+    """The number of a month as a text of two digits, also of one that is named."""
+    plain = cell.str.to_lowercase().str.replace_all("[éè]", "e").str.replace_all("[ûü]", "u")
+    number = cell.str.replace(r"\.0+$", "").str.zfill(2)
+    for place, begins in enumerate(MONTHS.values(), start=1):
+        named = plain.str.contains(f"^(?:{'|'.join(begins)})")
+        number = pl.when(named).then(pl.lit(f"{place:02d}")).otherwise(number)
+    return number
+
+
+def as_one(cells: Sequence[pl.Expr], names: Sequence[str], time_format: str = "") -> pl.Expr:
+    """One text from the columns of a time: ISO if their names are parts of it, else joined.
+
+    An hour without minutes gets them, unless the format has none.
+    """
+    hourly = not time_format or ":%M" in time_format or time_format in FORMS
     folded = [name.lower().replace(" ", "_") for name in names]
     parts = [next((part for part in PARTS if one in PARTS[part]), "") for one in folded]
     if set(names) <= set(SHORT):
         parts = [SHORT[name] for name in names]
     if parts[0] != "year" or "" in parts:
-        joined = cells[0]
+        joined = cells[0] if folded[1] in FRACTIONS else cells[0].str.replace(MIDNIGHT, "${1}")
         for cell, name in zip(cells[1:], folded[1:], strict=True):
             whole = cell.str.replace(r"^(\d+)\.0+$", "${1}")
             if name in FRACTIONS:
                 joined = pl.concat_str([joined, whole.str.zfill(FRACTIONS[name])], separator=".")
                 continue
-            clock = whole.str.replace(r"^(\d{1,2})$", "${1}:00")
+            clock = whole.str.replace(r"^(\d{1,2})$", "${1}:00") if hourly else whole
             clock = clock.str.replace(r"^(\d{1,2})\.(\d{2})\.(\d{2})$", "${1}:${2}:${3}")
+            clock = clock.str.replace(r"^(\d{1,2})[hH](\d{2})$", "${1}:${2}")
+            clock = clock.str.replace(EMPTY_DAY, "")
             joined = pl.concat_str([joined, clock], separator=" ")
         return joined
     known = {
-        part: cell.str.replace(r"\.0+$", "").str.zfill(4 if part == "year" else 2)
+        part: _number_of_month(cell)
+        if part == "month"
+        else cell.str.replace(r"\.0+$", "").str.zfill(4 if part == "year" else 2)
         for part, cell in zip(parts, cells, strict=True)
     }
     if "quarter" in known:
-        return pl.concat_str([known["year"], pl.lit("Q"), known["quarter"].str.slice(1)])
+        quarter = known["quarter"].str.extract("([1-4])", 1)
+        return pl.concat_str([known["year"], pl.lit("Q"), quarter])
     if "week" in known:
         return pl.concat_str([known["year"], pl.lit("-W"), known["week"]])
     day = [known["year"], pl.lit("-"), known.get("month", pl.lit("01"))]
     day += [pl.lit("-"), known.get("day", pl.lit("01"))]
+    if "day of year" in known:
+        first = pl.concat_str(day).str.to_date("%Y-%m-%d", strict=False)
+        later = known["day of year"].cast(pl.Int64, strict=False) - 1
+        day = [(first + pl.duration(days=later)).dt.to_string("%Y-%m-%d")]
     hour = [known.get("hour", pl.lit("00")), pl.lit(":"), known.get("minute", pl.lit("00"))]
     hour += [pl.lit(":"), known.get("second", pl.lit("00"))]
     return pl.concat_str([*day, pl.lit(" "), *hour])
@@ -714,7 +776,10 @@ def zone_of(cells: pl.Series) -> str:
     given = ((hours.abs() * 60 + minutes) * signs).to_numpy()
     if (given == given[0]).all():
         return offset(int(given[0])) if given[0] else "UTC"
-    utc = parse_zoned(texts).to_physical().to_numpy()
+    read = parse_zoned(texts)
+    if read.null_count():
+        return ""  # which the reader of the times refuses
+    utc = read.to_physical().to_numpy()
     return next((zone for zone in ZONES if (shift(utc, zone) == given).all()), "UTC")
 
 

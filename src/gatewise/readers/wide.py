@@ -99,6 +99,13 @@ def lists(
     lengths = _list_lengths(frame, needed, table)
     _refuse_empty(lengths, table)
     parts = [_list_values(frame[name], table) for name in named]
+    for name, part in zip(named, parts, strict=True):
+        if name in settings.target and part.shape[1] > 1:
+            raise DataError(
+                f"{table.name}: the target {name!r} holds a list of {part.shape[1]} numbers at "
+                "each step. Write each of them as a column of lists of its own, or name another "
+                "--target."
+            )
     wide_names = [
         (name,) if part.shape[1] == 1 else tuple(f"{name}{k}" for k in range(part.shape[1]))
         for name, part in zip(named, parts, strict=True)

@@ -263,7 +263,7 @@ class RowReader:
         written = [given[name] for name in names]
         # Not one clock for all rows: a number or a zone in one stream would decide for the others.
         try:
-            cell = _joined(written, names)
+            cell = _joined(written, self.settings)
             clock, _ = times.clock(cell, "The stream", self.settings.time_format)
             moments = clock(cell)
         except (pl.exceptions.PolarsError, UnicodeError):  # a list, an object, half a character
@@ -361,13 +361,14 @@ def _refuse_gap(time: Any, last: Any, step: str, *, fills: bool, ahead: bool) ->
     )
 
 
-def _joined(written: Sequence[Any], names: Sequence[str]) -> pl.Series:
+def _joined(written: Sequence[Any], settings: DataSettings) -> pl.Series:
     """The time of a row as one cell."""
+    names = settings.time
     cells = pl.DataFrame(dict(zip(names, ([one] for one in written), strict=True)), strict=False)
     if len(names) == 1:
         return cells[names[0]]
     texts = [pl.col(name).cast(pl.String) for name in names]
-    return cells.select(times.as_one(texts, names).alias("time"))["time"]
+    return cells.select(times.as_one(texts, names, settings.time_format).alias("time"))["time"]
 
 
 def _has_size(step: str) -> bool:

@@ -106,7 +106,8 @@ def guess_task(settings: DataSettings, source: Any = None) -> tuple[str, str]:
         seen = _columns_of(content, data.settings)
         raise ConfigError(
             f"No task recognises {content.name}. Give --task: "
-            f"{', '.join(known[:-1])} or {known[-1]}.{_labels_of(data, content)}{seen}"
+            f"{', '.join(known[:-1])} or {known[-1]}.{_labels_of(data, content)}"
+            f"{_times_of(content, data.settings)}{seen}"
         )
 
 
@@ -134,6 +135,15 @@ def _labels_of(data: Opened, content: Table | Arrays) -> str:
                 read(settings, again, task=found[0])
                 ways.append(remedies.option("label", name))
     return f" If a column holds labels: {' or '.join(ways)}." if ways else ""
+
+
+def _times_of(content: Table | Arrays, settings: DataSettings) -> str:
+    """A sentence on a column that is called a time but is not read as one; "" for none."""
+    if not isinstance(content, Table):
+        return ""
+    kinds = content.kinds(settings.missing_values)
+    notes = columns.unrecognised_times(content, settings, kinds)
+    return "".join(f" {note[0].upper()}{note[1:]}." for note in notes)
 
 
 def proposed(settings: DataSettings, source: Any = None) -> str:

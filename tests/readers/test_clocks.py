@@ -1,0 +1,187 @@
+"""Times in several columns, with fractions, without a clock, or in a format that is not known."""
+
+import json
+from datetime import date, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from gatewise.errors import ConfigError, DataError
+from gatewise.settings import DataSettings
+from gatewise.tasks import guess_task, read
+
+MONTHS = ["January", "February", "March", "April", "May", "June"]
+MONTHS += ["July", "August", "September", "October", "November", "December"]
+BEGIN = datetime(2023, 1, 20)
+HOURS = [BEGIN + timedelta(hours=k) for k in range(60)]
+
+
+def rows_of(*columns):
+    return [",".join(map(str, row)) for row in zip(*columns, strict=True)]
+
+
+def forecast(path, rows, **settings):
+    path.write_text("\n".join(rows), encoding="utf-8")
+    return read(DataSettings(**settings), path, task="forecast")
+
+
+YEARS = [year for year in (2010, 2011, 2012) for _ in range(12)]
+NUMBERS = [round(20.5 + k * k % 7, 1) for k in range(60)]
+CASES = {
+    "months by name": ("Year,Month,y", rows_of(YEARS, MONTHS * 3, NUMBERS[:36])),
+    "short names": ("Year,Months,y", rows_of(YEARS, [m[:3] for m in MONTHS] * 3, NUMBERS[:36])),
+    "Spanish names": (
+        "Año,Mes,y",
+        rows_of(
+            YEARS,
+            ["ene", "feb", "mar", "abr", "may", "jun", "jul", "ago", "sep", "oct", "nov", "dic"]
+            * 3,
+            NUMBERS[:36],
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_year_and_the_name_of_a_month_are_a_time(tmp_path, name):
+    head, rows = CASES[name]
+    sequences, settings, _ = forecast(tmp_path / "data.csv", [head, *rows])
+    assert len(settings.time) == 2 and not settings.id
+    expected = np.arange("2010-01", "2013-01", dtype="M8[M]").astype("M8[us]")
+    np.testing.assert_array_equal(sequences.times, expected)
+
+
+def test_a_year_and_a_quarter_or_a_day_of_the_year_are_a_time(tmp_path):
+    rows = [f"{1990 + k // 4},Q{k % 4 + 1},{NUMBERS[k]}" for k in range(40)]
+    sequences, settings, _ = forecast(tmp_path / "a.csv", ["year,quarter,gdp", *rows])
+    assert settings.time == ("year", "quarter")
+    assert str(sequences.times[5]) == "1991-04-01T00:00:00.000000"
+    days = [date(2024, 12, 1) + timedelta(days=k) for k in range(60)]  # over a leap year's end
+    rows = [
+        f"{day.year},{day.timetuple().tm_yday},{y}" for day, y in zip(days, NUMBERS, strict=True)
+    ]
+    sequences, settings, _ = forecast(tmp_path / "b.csv", ["YEAR,DOY,T", *rows])
+    assert settings.time == ("YEAR", "DOY")
+    np.testing.assert_array_equal(sequences.times, np.array(days, "M8[us]"))
+    rows = [f"{day.year},{day.month},{day.day},{y}" for day, y in zip(days, NUMBERS, strict=True)]
+    assert forecast(tmp_path / "c.csv", ["YEAR,MO,DY,T", *rows])[1].time == ("YEAR", "MO", "DY")
+
+
+def test_columns_are_joined_as_the_format_says(tmp_path):
+    rows = [f"{when:%Y;%j},{y}".replace(";", ",") for when, y in zip(HOURS, NUMBERS, strict=True)]
+    given = {"time": ("a", "b"), "time_format": "%Y %j", "target": ("y",)}
+    sequences, *_ = forecast(tmp_path / "data.csv", ["a,b,y", *rows[::24]], **given)
+    assert str(sequences.times[1]).startswith("2023-01-21T00:00")
+
+
+@pytest.mark.parametrize("clock", ["%Hh%M", "%H:%M"])
+@pytest.mark.parametrize("day", ["%d/%m/%Y", "%Y%m%d"])
+def test_a_date_and_a_time_of_day_are_a_time(tmp_path, day, clock):
+    rows = [f"{at:{day}},{at:{clock}},{y}" for at, y in zip(HOURS, NUMBERS, strict=True)]
+    sequences, settings, _ = forecast(tmp_path / "data.csv", ["Date,Heure,T", *rows])
+    assert settings.time == ("Date", "Heure")
+    np.testing.assert_array_equal(sequences.times, np.array(HOURS, "M8[us]"))
+
+
+def test_a_date_of_digits_and_an_hour_are_a_time_of_each_series(tmp_path):
+    rows = [
+        f"{at:%Y%m%d},{at.hour},{one},{y}"
+        for at, y in zip(HOURS, NUMBERS, strict=True)
+        for one in "ab"
+    ]
+    sequences, settings, _ = forecast(tmp_path / "data.csv", ["date,hour,type,y", *rows])
+    assert (settings.time, settings.id) == (("date", "hour"), ("type",))
+    np.testing.assert_array_equal(sequences.times[:60], np.array(HOURS, "M8[us]"))
+
+
+def test_dates_and_times_of_day_of_a_workbook_are_joined(tmp_path):
+    """A cell with a time of day has the day before the first one of workbooks."""
+    rows = [
+        f"{at:%Y-%m-%d} 00:00:00,1899-12-31 {at:%H:%M:%S},{y}"
+        for at, y in zip(HOURS, NUMBERS, strict=True)
+    ]
+    sequences, settings, _ = forecast(tmp_path / "data.csv", ["Date,Time,x", *rows])
+    assert settings.time == ("Date", "Time")
+    np.testing.assert_array_equal(sequences.times, np.array(HOURS, "M8[us]"))
+    day = [datetime(at.year, at.month, at.day) for at in HOURS]
+    clock = [datetime(1899, 12, 31, at.hour) for at in HOURS]
+    table = pl.DataFrame({"Date": day, "Time": clock, "x": NUMBERS})
+    sequences, _, _ = read(DataSettings(), table, task="forecast")
+    np.testing.assert_array_equal(sequences.times, np.array(HOURS, "M8[us]"))
+
+
+@pytest.mark.parametrize("given", ["", "%Y-%m-%d %H:%M:%S,%f"])
+def test_a_comma_may_stand_before_the_parts_of_a_second(tmp_path, given):
+    moments = [BEGIN + timedelta(milliseconds=250 * k) for k in range(60)]
+    rows = [
+        f"{at:%Y-%m-%d %H:%M:%S},{at.microsecond // 1000:03d};{y}"
+        for at, y in zip(moments, NUMBERS, strict=True)
+    ]
+    named = {"time": ("asctime",), "time_format": given} if given else {}
+    sequences, *_ = forecast(tmp_path / "data.csv", ["asctime;ms", *rows], **named)
+    np.testing.assert_array_equal(sequences.times, np.array(moments, "M8[us]"))
+
+
+def test_midnight_may_have_no_clock(tmp_path):
+    rows = [
+        f"{at.month}/{at.day}/{at.year}{f' {at.hour}:00' * (at.hour > 0)},{y}"
+        for at, y in zip(HOURS, NUMBERS, strict=True)
+    ]
+    sequences, *_ = forecast(tmp_path / "data.csv", ["date,x", *rows])
+    np.testing.assert_array_equal(sequences.times, np.array(HOURS, "M8[us]"))
+
+
+@pytest.mark.parametrize(("name", "form"), [("MESS_DATUM", "%Y%m%d%H"), ("timestamps", "%s")])
+def test_rising_numbers_are_times_if_their_name_says_so(tmp_path, name, form):
+    seconds = [int((at - datetime(1970, 1, 1)).total_seconds()) for at in HOURS]
+    cells = seconds if form == "%s" else [f"{at:{form}}" for at in HOURS]
+    sequences, settings, _ = forecast(
+        tmp_path / "data.csv", [f"{name},y", *rows_of(cells, NUMBERS)]
+    )
+    assert settings.time == (name,)
+    np.testing.assert_array_equal(sequences.times, np.array(HOURS, "M8[us]"))
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["%d-%b-%y %I.%M.%S.000000 %p", "%m/%d/%Y %I:%M:%S %p EDT", "%b %d %H:%M:%S", "%Y%m%d:%H10"],
+)
+def test_times_that_are_not_understood_are_no_texts_to_learn_from(tmp_path, form):
+    rows = rows_of([f"{at:{form}}" for at in HOURS], NUMBERS)
+    (tmp_path / "data.csv").write_text("\n".join(["Timestamp,kWh", *rows]), encoding="utf-8")
+    with pytest.raises(ConfigError, match="The column 'Timestamp' .* is not read as times"):
+        guess_task(DataSettings(), tmp_path / "data.csv")
+
+
+def test_zones_in_a_column_of_their_own_are_a_sentence(tmp_path):
+    rows = [
+        f"{at:%m/%d/%Y %H:%M:%S},{'EDT' if k < 30 else 'EST'},{NUMBERS[k]}"
+        for k, at in enumerate(HOURS)
+    ]
+    with pytest.raises(DataError, match="has the time '01/20/2023 00:00:00 EDT', which cannot"):
+        forecast(tmp_path / "data.csv", ["Stamp,Zone,y", *rows], time=("Stamp", "Zone"))
+
+
+def test_a_number_that_counts_anew_tells_units_apart(tmp_path):
+    """As in NASA's turbofan engines; days of a month that count hours are no units."""
+    rows = [f"{u},{c},{NUMBERS[c]},{u * c}" for u in range(1, 6) for c in range(1, 12 + u)]
+    sequences, settings, _ = forecast(
+        tmp_path / "data.csv", ["unit,cycle,s1,s2", *rows], target=("s1",)
+    )
+    assert (settings.id, settings.time, len(sequences)) == (("unit",), ("cycle",), 5)
+    rows = [f"{at.day},{at.hour},{y},{y}" for at, y in zip(HOURS, NUMBERS, strict=True)]
+    _, settings, _ = forecast(tmp_path / "days.csv", ["day,t,a,b", *rows], target=("a",))
+    assert not settings.id
+
+
+def test_pairs_of_numbers_and_times_in_json_are_rows(tmp_path):
+    points = [[y, 1_700_000_000 + 60 * k] for k, y in enumerate(NUMBERS)]
+    answer = [{"target": name, "datapoints": points} for name in "ab"]
+    (tmp_path / "data.json").write_text(json.dumps(answer), encoding="utf-8")
+    sequences, settings, _ = read(DataSettings(), tmp_path / "data.json", task="forecast")
+    assert (settings.id, settings.time, len(sequences)) == (("target",), ("time",), 2)
+    np.testing.assert_array_equal(sequences.values[:60, 0], NUMBERS)
+    table = pl.DataFrame({"id": ["a", "b"], "x": [points, points]})
+    with pytest.raises(DataError, match="'x' holds a list of 2 numbers at each step"):
+        read(DataSettings(target=("x",)), table, task="forecast")
