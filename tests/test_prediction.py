@@ -274,6 +274,11 @@ def test_a_series_too_short_to_look_back_is_refused_by_name(forecast_run, series
         gatewise.predict(forecast_run, pl.read_csv(series_file).head(5))
 
 
+def test_arrays_have_no_values_of_a_sequence(panel_run):
+    with pytest.raises(DataError, match="no column 'place', which the run reads for each seq"):
+        gatewise.predict(panel_run, [np.ones((30, 3))])
+
+
 def test_only_the_lookback_matters_for_a_series_that_training_knew(forecast_run, series_file):
     table = pl.read_csv(series_file)
     assert_frame_equal(
