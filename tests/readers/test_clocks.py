@@ -26,6 +26,8 @@ def forecast(path, rows, **settings):
     return read(DataSettings(**settings), path, task="forecast")
 
 
+FRENCH = "janv févr mars avr mai juin juil août sept oct nov déc"
+SPANISH = "ene feb mar abr may jun jul ago sep oct nov dic"
 YEARS = [year for year in (2010, 2011, 2012) for _ in range(12)]
 NUMBERS = [round(20.5 + k * k % 7, 1) for k in range(60)]
 CASES = {
@@ -33,12 +35,11 @@ CASES = {
     "short names": ("Year,Months,y", rows_of(YEARS, [m[:3] for m in MONTHS] * 3, NUMBERS[:36])),
     "Spanish names": (
         "Año,Mes,y",
-        rows_of(
-            YEARS,
-            ["ene", "feb", "mar", "abr", "may", "jun", "jul", "ago", "sep", "oct", "nov", "dic"]
-            * 3,
-            NUMBERS[:36],
-        ),
+        rows_of(YEARS, SPANISH.split() * 3, NUMBERS[:36]),
+    ),
+    "French names": (
+        "année,mois,y",
+        rows_of(YEARS, FRENCH.split() * 3, NUMBERS[:36]),
     ),
 }
 
@@ -185,3 +186,21 @@ def test_pairs_of_numbers_and_times_in_json_are_rows(tmp_path):
     table = pl.DataFrame({"id": ["a", "b"], "x": [points, points]})
     with pytest.raises(DataError, match="'x' holds a list of 2 numbers at each step"):
         read(DataSettings(target=("x",)), table, task="forecast")
+
+
+def test_the_rows_of_a_viewer_of_data_sets_are_a_table(tmp_path):
+    rows = [{"row_idx": k, "row": {"text": f"it is {k}", "label": k % 2}} for k in range(20)]
+    answer = {"features": [{"name": "text"}, {"name": "label"}], "rows": rows}
+    (tmp_path / "data.json").write_text(json.dumps(answer), encoding="utf-8")
+    sequences, settings, _ = read(DataSettings(), tmp_path / "data.json", task="classify")
+    assert (settings.text, settings.label, len(sequences)) == (("text",), "label", 20)
+
+
+@pytest.mark.parametrize(
+    "cell", ["{at:%Y-%m-%d}/{end:%Y-%m-%d}", "[{at:%d/%b/%Y:%H:%M:%S} +0000]"], ids=["range", "log"]
+)
+def test_ranges_of_dates_and_times_in_brackets_are_read(tmp_path, cell):
+    weeks = [datetime(2023, 1, 2) + timedelta(days=7 * k) for k in range(60)]
+    cells = [cell.format(at=at, end=at + timedelta(days=6)) for at in weeks]
+    sequences, *_ = forecast(tmp_path / "data.csv", ["week,y", *rows_of(cells, NUMBERS)])
+    np.testing.assert_array_equal(sequences.times, np.array(weeks, "M8[us]"))

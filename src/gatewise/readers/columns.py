@@ -423,7 +423,11 @@ def _with_counts(
     sample, free = table.sample, without_role(table, settings)
     numbers = [name for name in free if kinds[name] == "number"]
     known = (*time_columns.TIMES, *time_columns.COUNTERS)
-    clocks = [one for one in numbers if known_as([one], known) or re.fullmatch(r"column \d+", one)]
+    clocks = [
+        one
+        for one in numbers
+        if known_as([one], known) or (re.fullmatch(r"column \d+", one) and _begins(sample[one]))
+    ]
     if len(numbers) < 2:
         return settings  # what counts the rows may be what is learnt
     calendar = {name for names in times.PARTS.values() for name in names}
@@ -439,6 +443,12 @@ def _with_counts(
             notes[-1] += f", because {clock!r} counts its rows and begins anew with the next"
             return settings
     return settings
+
+
+def _begins(cells: pl.Series) -> bool:
+    """True for numbers that begin with 0, 1 or with 1, 2."""
+    first = cells.head(2).cast(pl.Float64, strict=False).to_list()
+    return first in ([0.0, 1.0], [1.0, 2.0])
 
 
 def _counts(sample: pl.DataFrame, name: str, clock: str) -> bool:

@@ -94,6 +94,7 @@ def json_table(source: File, encoding: str = "utf-8") -> Table:
     notes: tuple[str, ...] = ()
     if (answers := _of_prometheus(content, name)) is not None:
         content, notes = answers, (PROMETHEUS,)
+    content = _of_viewer(content)
     if (points := _of_points(content)) is not None:
         content, notes = points[0], (POINTS.format(name=points[1]),)
     content = _of_lists(content)
@@ -186,6 +187,15 @@ def _of_prometheus(content: Any, name: str) -> list[dict[str, Any]] | None:
                     f"number, unlike {str(pair)[:60]}."
                 ) from None
     return rows
+
+
+def _of_viewer(content: Any) -> Any:
+    """The rows of an answer of Hugging Face's viewer of data sets; other content is unchanged."""
+    rows = content.get("rows") if isinstance(content, dict) else None
+    if not isinstance(rows, list) or not rows:
+        return content
+    whole = all(isinstance(one, dict) and isinstance(one.get("row"), dict) for one in rows)
+    return [one["row"] for one in rows] if whole else content
 
 
 POINTS = "the pairs of times and numbers in {name!r} are read as rows"

@@ -7,6 +7,7 @@ import polars as pl
 
 from gatewise.errors import DataError
 
+APACHE = r"^\[\d{1,2}/\w{3}/\d{4}:"  # a time in the log of a web server
 NUMBERS = r"(?i)^\[(?:[-+\d.e,\s]|nan|inf)*\d[^\[\]]*\]$"  # and no list within
 WORD = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""  # in quotation marks, as Python prints it
 WORDS = rf"^\[\s*(?:(?:{WORD})[,\s]*)+\]$"
@@ -39,7 +40,7 @@ def columns(sample: pl.DataFrame, name: str) -> dict[str, str]:
                 f"{name}: the column {column!r} holds lists of lists as text. Write the table as "
                 "JSON Lines (frame.to_json(path, orient='records', lines=True)), which keeps them."
             )
-        if cells.str.contains(NUMBERS).all():
+        if cells.str.contains(NUMBERS).all() and not cells.str.contains(APACHE).any():
             found[column] = "numbers"
         elif cells.filter(cells != "[]").str.contains(WORDS).all() and (cells != "[]").any():
             found[column] = "texts"

@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -47,7 +48,7 @@ ZONE = rf":\d{{2}}(?:[.,]\d+)?(?: ?(?:Z|UTC|[+-]\d{{2}}:?\d{{2}})$|{ABBREVIATED}
 OFFSET = r"(?:([+-]\d{2}):?(\d{2})|Z|UTC)$"
 DAY_OR_MONTH = r"^\d{1,2}[./-]\d{1,2}[./-]\d{2,4}(?:\D|$)"
 WHOLE = r"^[+-]?\d+$"
-RANGE = r"\s+(?:-|–|to|bis)\s+\S.*$"  # from the end of the first time of a range
+RANGE = r"(?:\s+(?:-|–|to|bis)\s+\S|/\d{4}-\d{2}).*$"  # from the end of the first time of a range
 NAMED_TIME = r"^(?:1[89]|20|21)\d\d(?:\d{4})?$|\d[-./ ]\d|[A-Za-z]{3}[-./ ]*\d|\d[QqHh]\d|[QqHh]\d"
 ISO = re.compile(r"[0-9]{4}(?:-[0-9]{2}){2}(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2})?)?")
 LATE = r"([ T])24:00"  # midnight at the end of a day
@@ -57,7 +58,12 @@ NAMED = (  # with the names of months
     *("%B %d, %Y", "%b %d %Y", "%Y-%b-%d", "%a %b %d %Y", "%A, %B %d, %Y"),
 )
 WRITTEN = (  # as servers write them
-    *("%d/%b/%Y:%H:%M:%S %z", "%a, %d %b %Y %H:%M:%S GMT", "%a, %d %b %Y %H:%M:%S %z"),
+    *(
+        "%d/%b/%Y:%H:%M:%S %z",
+        "[%d/%b/%Y:%H:%M:%S %z]",
+        "%a, %d %b %Y %H:%M:%S GMT",
+        "%a, %d %b %Y %H:%M:%S %z",
+    ),
     "%a %b %d %H:%M:%S %Y",
 )
 BASIC = (  # ISO 8601 without signs between the parts
@@ -696,12 +702,17 @@ def are_named(column: str, cells: pl.Series) -> bool:
         return False
     if folded in PARTS["quarter"]:
         return bool(known.str.contains(r"^(?:[Qq](?:tr|uarter)?\.? ?[1-4]|[1-4][Qq])$").all())
-    return folded in PARTS["month"] and all(map(MONTH.match, known.str.to_lowercase().to_list()))
+    return folded in PARTS["month"] and all(map(MONTH.match, _plain(known).to_list()))
+
+
+def _plain(cells: Any) -> Any:
+    """The texts of a series or an expression in small letters without accents."""
+    return cells.str.to_lowercase().str.normalize("NFKD").str.replace_all(r"\p{M}", "")
 
 
 def _number_of_month(cell: pl.Expr) -> pl.Expr:
     """The number of a month as a text of two digits, also of one that is named."""
-    plain = cell.str.to_lowercase().str.replace_all("[éè]", "e").str.replace_all("[ûü]", "u")
+    plain = _plain(cell)
     number = cell.str.replace(r"\.0+$", "").str.zfill(2)
     for place, begins in enumerate(MONTHS.values(), start=1):
         named = plain.str.contains(f"^(?:{'|'.join(begins)})")
