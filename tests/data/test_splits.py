@@ -210,6 +210,16 @@ def test_a_rare_label_stops_the_run_and_is_named():
         by_sequence(labelled(RARE))
 
 
+def test_rare_labels_that_are_several_are_told_how_to_be_parted():
+    genres = ["Drama", "Comedy", "Horror"]
+    joined = [f"{one}|{other}" for one in genres for other in genres] * 2
+    with pytest.raises(DataError, match=r'several labels, set data\.separator = "\|"'):
+        by_sequence(labelled(joined))
+    with pytest.raises(DataError) as caught:
+        by_sequence(labelled(RARE))
+    assert "separator" not in str(caught.value)
+
+
 def test_a_rare_label_can_be_left_out():
     assert sorted(sum(by_sequence(labelled(RARE), rare_labels="drop"), [])) == list(range(20))
 

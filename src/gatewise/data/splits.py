@@ -356,10 +356,13 @@ def _without_rare(
             f"{sequences.ids[codes == k][0]})"
             for k in few[:5]
         )
+        sign = _joining([str(name) for name in names])
+        several = f' If a cell holds several labels, set data.separator = "{sign}".' if sign else ""
         raise DataError(
-            f"{sequences.source}: {len(few)} label(s) are too rare to be in each of {parts} "
-            f"parts: {places}. Give more of them, or set split.rare_labels = drop (leave them out) "
-            "or train (train on them, but do not evaluate them)."
+            f"{sequences.source}: {len(few)} label{' is' if len(few) == 1 else 's are'} too rare "
+            f"to be in each of {parts} parts: {places}. Give more of them, or set "
+            "split.rare_labels = drop (leave them out) or train (train on them, but do not "
+            f"evaluate them).{several}"
         )
     rare = np.isin(codes, few)
     if settings.rare_labels == "drop":
@@ -367,6 +370,15 @@ def _without_rare(
     if groups is not None:
         rare = np.isin(groups, groups[rare])
     return everything[~rare], everything[rare]
+
+
+def _joining(names: list[str]) -> str:
+    """The sign that joins several labels in a name; "" if no sign makes the labels fewer."""
+    for sign in "|;,/":
+        parts = {part.strip() for name in names for part in name.split(sign)}
+        if any(sign in name for name in names) and 2 * len(parts) <= len(names) and "" not in parts:
+            return sign
+    return ""
 
 
 def _cut(
