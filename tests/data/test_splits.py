@@ -205,7 +205,7 @@ RARE = ["a"] * 10 + ["b"] * 10 + ["c"] * 2
 def test_a_rare_label_stops_the_run_and_is_named():
     with pytest.raises(
         DataError,
-        match=r"walks\.csv: 1 label\(s\).*each of 3 parts: 'c' \(2 sequences.*sequence 20",
+        match=r"walks\.csv: 1 label is too rare.*each of 3 parts: 'c' \(2 sequences.*sequence 20",
     ):
         by_sequence(labelled(RARE))
 
