@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from gatewise.errors import ConfigError, DataError
+from gatewise.readers import times
 from gatewise.settings import DataSettings
 from gatewise.tasks import guess_task, read
 
@@ -131,6 +132,7 @@ def test_midnight_may_have_no_clock(tmp_path):
     ]
     sequences, *_ = forecast(tmp_path / "data.csv", ["date,x", *rows])
     np.testing.assert_array_equal(sequences.times, np.array(HOURS, "M8[us]"))
+    assert times.proposals(pl.Series(["13/02/2023", "14/02/2023"])) == ["%d/%m/%Y"]
 
 
 @pytest.mark.parametrize(("name", "form"), [("MESS_DATUM", "%Y%m%d%H"), ("timestamps", "%s")])
@@ -162,6 +164,23 @@ def test_zones_in_a_column_of_their_own_are_a_sentence(tmp_path):
     ]
     with pytest.raises(DataError, match="has the time '01/20/2023 00:00:00 EDT', which cannot"):
         forecast(tmp_path / "data.csv", ["Stamp,Zone,y", *rows], time=("Stamp", "Zone"))
+
+
+def test_a_zone_beside_iso_times_is_part_of_them_also_at_midnight(tmp_path):
+    rows = [f"{at:%Y-%m-%d %H:%M:%S},+01:00,{y}" for at, y in zip(HOURS, NUMBERS, strict=True)]
+    sequences, *_ = forecast(tmp_path / "data.csv", ["stamp,zone,y", *rows], time=("stamp", "zone"))
+    np.testing.assert_array_equal(
+        sequences.times, np.array(HOURS, "M8[us]") - np.timedelta64(1, "h")
+    )
+
+
+def test_lines_of_a_log_are_texts(tmp_path):
+    words = ["disk is full", "ready again"]
+    rows = [f"{at:%Y-%m-%d %H:%M:%S} {words[k % 2]},{k % 2}" for k, at in enumerate(HOURS)]
+    (tmp_path / "data.csv").write_text("\n".join(["line,label", *rows]), encoding="utf-8")
+    assert guess_task(DataSettings(), tmp_path / "data.csv")[0] == "classify"
+    _, settings, _ = read(DataSettings(), tmp_path / "data.csv", task="classify")
+    assert settings.text == ("line",)
 
 
 def test_a_number_that_counts_anew_tells_units_apart(tmp_path):

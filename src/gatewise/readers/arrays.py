@@ -74,8 +74,8 @@ def of(source: Any, *, one_series: bool) -> Arrays:
             raise DataError(f"A tuple must be a pair (X, y). Received: {len(source)} items.")
         source, labels = source
     names = names_of(source)
-    name = "the list of arrays" if isinstance(source, list) else "the array"
-    name = "the list of tables" if names else name
+    held = "tables" if names else "arrays"
+    name = f"the list of {held}" if isinstance(source, list) else "the array"
     if isinstance(source, list) and not _is_one_array(source):
         listed = [_numeric(array, f"{name}, sequence {k}") for k, array in enumerate(source)]
         sequences = joined(listed, name)

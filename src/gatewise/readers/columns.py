@@ -113,7 +113,7 @@ def unrecognised_times(table: Table, settings: DataSettings, kinds: Kinds) -> li
     """A note on a column of texts that is called a time, but whose cells are not read as times."""
     texts = [name for name in without_role(table, settings) if kinds[name] == "text"]
     name = "" if settings.time else known_as(texts, (*time_columns.TIMES, *times.DATES))
-    if not name or not table.sample[name].cast(pl.String).str.contains(r"\d").any():
+    if not name:
         return []
     first = next(iter(table.sample[name].drop_nulls()))
     return [
@@ -422,14 +422,14 @@ def _with_counts(
     """The settings with the column of which each value has adjacent rows that are counted anew."""
     sample, free = table.sample, without_role(table, settings)
     numbers = [name for name in free if kinds[name] == "number"]
+    if len(numbers) < 2:
+        return settings  # what counts the rows may be what is learnt
     known = (*time_columns.TIMES, *time_columns.COUNTERS)
     clocks = [
         one
         for one in numbers
         if known_as([one], known) or (re.fullmatch(r"column \d+", one) and _begins(sample[one]))
     ]
-    if len(numbers) < 2:
-        return settings  # what counts the rows may be what is learnt
     calendar = {name for names in times.PARTS.values() for name in names}
     for name in [one for one in free if kinds[one] in ("text", "number")]:
         count = sample[name].n_unique()

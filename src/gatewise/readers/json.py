@@ -269,11 +269,9 @@ def _with_keys(rows: list[dict[str, Any]], keys: list[Any]) -> list[dict[str, An
     if not all(re.fullmatch(r"-?\d{1,18}", value) for value in values):
         return [{KEYS: key, **row} for key, row in zip(keys, rows, strict=True)]
     numbers = list(map(int, values))
-    if times.epoch(min(numbers), max(numbers)) == "epoch ms" and all(
-        "time" not in row for row in rows
-    ):
-        return [{"time": key, **row} for key, row in zip(numbers, rows, strict=True)]
-    return [{KEYS: key, **row} for key, row in zip(numbers, rows, strict=True)]
+    dated = times.epoch(min(numbers), max(numbers)) == "epoch ms"
+    name = KEYS if not dated or any("time" in row for row in rows) else "time"
+    return [{name: key, **row} for key, row in zip(numbers, rows, strict=True)]
 
 
 def _counted(keys: list[Any]) -> bool:

@@ -147,7 +147,9 @@ def _worded(table: Table, settings: DataSettings, *, least: float) -> dict[str, 
     return {name: size for name, size in sizes.items() if size >= least}
 
 
-CLOCKED = r"^\d{1,4}[-/.]\w{1,3}[-/.]\d{1,4}\b.{0,12}\d{1,2}[:.]\d{2}.{0,24}$"
+# A date, a clock and a zone; a word of a sentence has more letters, or small ones.
+CLOCKED = r"^\d{1,4}[-/.]\w{1,3}[-/.]\d{1,4}\b[^A-SU-Za-z]{0,12}\d{1,2}[:.]\d{2}"
+CLOCKED += r"[^A-Za-z]{0,16}(?:[AaPp][Mm])? ?[A-Z]{0,4}$"
 FEWEST_DIGITS, LONGEST_TIME = 4, 80  # of a cell with a time
 
 

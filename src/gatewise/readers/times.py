@@ -323,9 +323,7 @@ def _formatted(time_format: str) -> Clock:
         if "%.f" in time_format:
             given = given.str.replace(COMMA, "${1}.${2}")
         if clock:  # spreadsheets leave out the clock at midnight
-            given = given.str.replace(
-                r"^(\S+)$", "${1} " + "00:00:00"[: 3 * clock[1].count("%") - 1]
-            )
+            given = given.str.replace(r"^(\S+)$", "${1} " + re.sub("%.", "00", clock[1]))
         given = "01 " + given if monthly else given + " 00" if hourly else given
         wanted = f"%d {time_format}" if monthly else time_format + " %M" * hourly
         times = given.str.to_datetime(wanted, time_unit="us", time_zone=zone, strict=False)
@@ -583,9 +581,11 @@ def dated(names: Sequence[str]) -> tuple[list[str], Array]:
 
 
 def proposals(cells: pl.Series) -> list[str]:
-    """The formats that read every one of these texts."""
+    """The formats that read every one of these texts; without a clock if no text has one."""
     known = cells.drop_nulls().str.strip_chars()
-    return [form for form, count in _fitting(known) if count == known.len()]
+    formats = [form for form, count in _fitting(known) if count == known.len()]
+    clocks = known.str.contains(r"\d:\d").any()
+    return [form for form in formats if clocks or ":%M" not in form]
 
 
 # Reading
@@ -731,7 +731,7 @@ def as_one(cells: Sequence[pl.Expr], names: Sequence[str], time_format: str = ""
     if set(names) <= set(SHORT):
         parts = [SHORT[name] for name in names]
     if parts[0] != "year" or "" in parts:
-        joined = cells[0] if folded[1] in FRACTIONS else cells[0].str.replace(MIDNIGHT, "${1}")
+        joined = cells[0]
         for cell, name in zip(cells[1:], folded[1:], strict=True):
             whole = cell.str.replace(r"^(\d+)\.0+$", "${1}")
             if name in FRACTIONS:
@@ -741,6 +741,8 @@ def as_one(cells: Sequence[pl.Expr], names: Sequence[str], time_format: str = ""
             clock = clock.str.replace(r"^(\d{1,2})\.(\d{2})\.(\d{2})$", "${1}:${2}:${3}")
             clock = clock.str.replace(r"^(\d{1,2})[hH](\d{2})$", "${1}:${2}")
             clock = clock.str.replace(EMPTY_DAY, "")
+            date = joined.str.replace(MIDNIGHT, "${1}")
+            joined = pl.when(clock.str.contains(r"^\d{1,2}:")).then(date).otherwise(joined)
             joined = pl.concat_str([joined, clock], separator=" ")
         return joined
     known = {
