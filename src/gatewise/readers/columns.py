@@ -40,11 +40,13 @@ Purpose = Literal["train", "evaluate", "predict"]
 Read = tuple[Sequences, DataSettings, list[str]]
 
 LABELS = ("label", "class", "target_class", "class_label", "activity", "labels")
+TARGETS = ("y", "target")  # as scikit-learn, Prophet and GluonTS call what is learned
 VALUE = "value"  # the only column of the sequences of a wide table
 FEW_REPEATED = 0.05  # times that repeat in less than this share of the rows may be slips
 LEFT = 0.1  # the share of the repeated times that an id may leave, because they are slips
 SHORT = 8  # a row of at most so many numbers is hardly a sequence
 LONG_RUN = 10  # rows with one label, one after the other, which may be the steps of one sequence
+MANY_STEPS = 24  # numbered columns of a table without times and labels that are taken for steps
 MOST_CLOCKS = 16  # of tables with more columns of numbers, a row may be a sequence
 
 
@@ -587,16 +589,20 @@ def _layout(
 
 
 def _with_row_id(
-    table: Table, settings: DataSettings, kinds: Kinds, notes: list[str]
+    table: Table, settings: DataSettings, kinds: Kinds, notes: list[str], *, needed: bool
 ) -> DataSettings:
-    """The settings with the column that names each row, or with two that do so together."""
+    """The settings with the column that names each row, or with two that do so together.
+
+    `needed`: the first text is a name even if it repeats, which is then an error.
+    """
     free = [name for name in without_role(table, settings) if kinds[name] == "text"]
     alone = [name for name in free if are_distinct(table, [name])]
     if column := known_as(without_role(table, settings), IDS) or (alone[0] if alone else ""):
         return with_role(settings, notes, role="id", column=column)
     pairs = [pair for pair in combinations(free, 2) if are_distinct(table, pair)]
     if not pairs:
-        return with_role(settings, notes, role="id", column=free[0] if free else "")
+        column = free[0] if free and needed else ""
+        return with_role(settings, notes, role="id", column=column)
     notes.append(
         f"the columns {listing(pairs[0])} are taken together as the name of the sequence, because "
         "no column alone names each row"
@@ -608,9 +614,11 @@ def _resolve_wide(
     table: Table, settings: DataSettings, kinds: Kinds, notes: list[str], *, aim: Aim
 ) -> DataSettings:
     settings = replace(settings, layout="wide")
-    if not settings.id:
-        settings = _with_row_id(table, settings, kinds, notes)
     lists = any(kind == "list" for kind in kinds.values())
+    if not settings.id:
+        # A row of numbers with a name that repeats may be a step; a row of lists is no step.
+        needed = aim == "target" or not lists
+        settings = _with_row_id(table, settings, kinds, notes, needed=needed)
     if lists:
         return _with_lists(table, settings, kinds, notes, aim=aim)
     targets = aim != "number" and settings.target not in ((), (VALUE,))
@@ -713,7 +721,7 @@ def _with_target(
 
 
 def _only(name: str, candidates: Sequence[str], notes: list[str], first: str = "") -> str:
-    """The only column that can be the target; `first` is a sentence about the first row.
+    """The column that alone can be the target, or is called so; `first`: on the first row.
 
     Raises:
         ConfigError: several columns can be the target.
@@ -724,6 +732,10 @@ def _only(name: str, candidates: Sequence[str], notes: list[str], first: str = "
             f"{name} has no column of numbers that could be the target. A cell may hold a number, "
             f"and one sign such as % or $ that is the same in the whole column.{first}"
         )
+    place = known_as(candidates, ("x", "z"))  # beside which y is no target
+    if len(candidates) > 1 and not place and (called := known_as(candidates, TARGETS)):
+        notes.append(f"the column {called!r} is taken as the target, because of its name")
+        return called
     if len(candidates) > 1:
         raise ConfigError(
             f"{name} has {len(candidates)} columns of numbers: {listing(candidates)}. "
@@ -815,6 +827,15 @@ def first_dated(table: Table, settings: DataSettings) -> str:
     """The first of the columns whose names are times; "" for none."""
     named, _ = times.dated(wide_steps(settings, table.kinds(settings.missing_values)))
     return named[0] if named else ""
+
+
+def first_numbered(table: Table, settings: DataSettings) -> str:
+    """The first of the columns that are numbered steps, if each row has a name; "" for none."""
+    settings, kinds = guessed_id(table, settings, []), table.kinds(settings.missing_values)
+    if settings.layout != "auto" or _layout(table, settings, kinds, aim="target") != "wide":
+        return ""
+    steps = wide_steps(settings, kinds)
+    return steps[0] if len(steps) >= MANY_STEPS and numbered(steps) else ""
 
 
 def in_lists(settings: DataSettings, kinds: Kinds) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from gatewise.errors import DataError
-from gatewise.readers import times
+from gatewise.readers import gluonts, times
 from gatewise.readers.files import File, other_encoding, reading
 from gatewise.readers.tables import Table, of_frame
 
@@ -42,7 +42,15 @@ def json_lines(source: File, encoding: str = "utf-8") -> Table:
         except pl.exceptions.PolarsError:
             _show_bad_line(name, content)
             frame = _of_rows(name, _with_nan(name, content))
-    return of_frame(_unnested(name, frame), name)
+    return _table(frame, name)
+
+
+def _table(frame: pl.DataFrame, name: str, notes: tuple[str, ...] = ()) -> Table:
+    """The table of a frame; rows of series become steps, and fields of objects columns."""
+    if gluonts.are_series(frame):
+        frame, more = gluonts.steps(frame, name)
+        notes += more
+    return replace(of_frame(_unnested(name, frame), name), notes=notes)
 
 
 def _with_nan(name: str, content: bytes) -> list[Any]:
@@ -109,7 +117,7 @@ def json_table(source: File, encoding: str = "utf-8") -> Table:
         where, content = _inner(content, name)
         notes = (f"the table is read from {where!r}",)
     with reading(name):
-        return replace(of_frame(_unnested(name, _of_rows(name, content)), name), notes=notes)
+        return _table(_of_rows(name, content), name, notes)
 
 
 def _are_lines(text: bytes) -> bool:

@@ -98,12 +98,12 @@ def _series(
             first = datetime.strptime(start.strip(), START)
         except ValueError:
             raise DataError(f"{where} begins at {start!r}, which is not {START}.") from None
-        columns["time"] = _times(first, step, len(values))
+        columns["time"] = evenly(first, step, len(values))
     columns["value"] = pl.Series(values, dtype=pl.Float64)
     return pl.DataFrame(columns)
 
 
-def _times(first: datetime, step: tuple[int, str], count: int) -> pl.Series:
+def evenly(first: datetime, step: tuple[int, str], count: int) -> pl.Series:
     """`count` times from the first one on, one step apart."""
     number, unit = step
     offsets = pl.DataFrame({"by": [f"{number * k}{unit}" for k in range(count)]})
