@@ -1,7 +1,8 @@
 """Times in several columns, with fractions, without a clock, or in a format that is not known."""
 
 import json
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
@@ -148,7 +149,7 @@ def test_rising_numbers_are_times_if_their_name_says_so(tmp_path, name, form):
 
 @pytest.mark.parametrize(
     "form",
-    ["%d-%b-%y %I.%M.%S.000000 %p", "%m/%d/%Y %I:%M:%S %p EDT", "%b %d %H:%M:%S", "%Y%m%d:%H10"],
+    ["%d-%b-%y %I.%M.%S.000000 %p", "%m/%d/%Y %I:%M:%S %p CST", "%b %d %H:%M:%S", "%Y%m%d:%H10"],
 )
 def test_times_that_are_not_understood_are_no_texts_to_learn_from(tmp_path, form):
     rows = rows_of([f"{at:{form}}" for at in HOURS], NUMBERS)
@@ -157,13 +158,66 @@ def test_times_that_are_not_understood_are_no_texts_to_learn_from(tmp_path, form
         guess_task(DataSettings(), tmp_path / "data.csv")
 
 
-def test_zones_in_a_column_of_their_own_are_a_sentence(tmp_path):
-    rows = [
-        f"{at:%m/%d/%Y %H:%M:%S},{'EDT' if k < 30 else 'EST'},{NUMBERS[k]}"
-        for k, at in enumerate(HOURS)
-    ]
-    with pytest.raises(DataError, match="has the time '01/20/2023 00:00:00 EDT', which cannot"):
-        forecast(tmp_path / "data.csv", ["Stamp,Zone,y", *rows], time=("Stamp", "Zone"))
+def test_zones_in_a_column_of_their_own_are_part_of_the_time_or_a_sentence(tmp_path):
+    def rows(summer, winter):
+        at = [one + timedelta(hours=k < 30) for k, one in enumerate(HOURS)]
+        names = [summer if k < 30 else winter for k in range(60)]
+        return [f"{at[k]:%m/%d/%Y %H:%M:%S},{names[k]},{NUMBERS[k]}" for k in range(60)]
+
+    path, given = tmp_path / "data.csv", {"time": ("Stamp", "Zone")}
+    sequences, *_ = forecast(path, ["Stamp,Zone,y", *rows("EDT", "EST")], **given)
+    np.testing.assert_array_equal(sequences.times - sequences.times[0], np.array(HOURS) - BEGIN)
+    with pytest.raises(DataError, match="has the time '01/20/2023 01:00:00 BST', which cannot"):
+        forecast(path, ["Stamp,Zone,y", *rows("BST", "GMT")], **given)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        *("%m/%d/%Y %I:%M %p %Z", "%d.%m.%Y %H:%M (%Z)", "%d %b %Y %H:%M:%S %z"),
+        "%b %d, %Y, %I:%M %p %Z",
+    ],
+)
+def test_zones_behind_times_that_are_not_iso_are_read_and_named(tmp_path, form):
+    begin = datetime(2022, 10, 20, 4, tzinfo=UTC)
+    hours = [begin + timedelta(hours=k) for k in range(700)]  # over the end of summer time
+    local = [f"{one.astimezone(ZoneInfo('America/New_York')):{form}}" for one in hours]
+    rows = [f'"{at}",{k % 7}' for k, at in enumerate(local)]
+    sequences, settings, notes = forecast(tmp_path / "data.csv", ["At,Load", *rows])
+    assert settings.timezone == "America/New_York"
+    expected = np.array([one.replace(tzinfo=None) for one in hours], "M8[us]")
+    np.testing.assert_array_equal(sequences.times, expected)
+    assert ("abbreviations of zones" in str(notes)) == form.endswith(("%Z", "(%Z)"))
+
+
+@pytest.mark.parametrize(
+    "form", ["%m/%d/%Y, %I:%M:%S\u202f%p", "%Y-%m-%d, %H:%M", "%d/%m/%Y,%H:%M"]
+)
+def test_a_comma_may_stand_between_a_date_and_a_clock(tmp_path, form):
+    rows = [f'"{at:{form}}",{y}' for at, y in zip(HOURS, NUMBERS, strict=True)]
+    sequences, *_ = forecast(tmp_path / "data.csv", ["At,Load", *rows])
+    np.testing.assert_array_equal(sequences.times, np.array(HOURS, "M8[us]"))
+
+
+def test_half_hours_of_a_day_are_counted_from_1(tmp_path):
+    """As the electricity market of Great Britain counts them; 50 on the day with 25 hours."""
+    days = [date(2023, 1, 1) + timedelta(days=k) for k in range(4)]
+    rows = [f"{day:%d-%b-%Y},{k},{k % 5}" for day in days for k in range(1, 49)]
+    path, names = tmp_path / "data.csv", "SETTLEMENT_DATE,SETTLEMENT_PERIOD,ND"
+    sequences, settings, _ = forecast(path, [names, *rows])
+    assert settings.time == ("SETTLEMENT_DATE", "SETTLEMENT_PERIOD")
+    expected = np.datetime64("2023-01-01T00:00") + np.arange(192) * np.timedelta64(30, "m")
+    np.testing.assert_array_equal(sequences.times, expected)
+    late = [f"{days[1]:%d-%b-%Y},{k},1" for k in (49, 50)]
+    with pytest.raises(DataError, match=r"2 rows repeat a time.*2023-01-03 .*duplicates=first"):
+        forecast(path, [names, *rows[:96], *late, *rows[96:]])
+
+
+def test_a_time_of_day_may_be_a_number_without_zeros(tmp_path):
+    rows = [f"{at:%Y-%m-%d},{at.hour * 100},{y}" for at, y in zip(HOURS, NUMBERS, strict=True)]
+    sequences, settings, _ = forecast(tmp_path / "data.csv", ["date,HrMn,T", *rows])
+    assert settings.time == ("date", "HrMn")
+    np.testing.assert_array_equal(sequences.times, np.array(HOURS, "M8[us]"))
 
 
 def test_a_zone_beside_iso_times_is_part_of_them_also_at_midnight(tmp_path):

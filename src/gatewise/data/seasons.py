@@ -27,6 +27,7 @@ SHOWN = {
     "mo": (12,),
     "y": (),
 }
+HOUR = {"s": 3_600, "m": 60}
 USUAL = (4, 7, 12, 24, 52)  # steps
 
 
@@ -102,12 +103,14 @@ def _autocorrelation(differences: Array, lag: int) -> float:
 def _cycles(step: str) -> list[int]:
     """The steps in an hour, a day, a week and a year, if these are whole numbers of steps.
 
-    For steps of unknown size, the usual numbers.
+    For steps of unknown size, the usual numbers. An hour of two or three steps is left out, because
+    noise on a smooth series correlates in the same way.
 
-    >>> _cycles("15m"), _cycles("2w"), _cycles("7m")
-    ([4, 96, 672], [26], [1440])
+    >>> _cycles("15m"), _cycles("30m"), _cycles("12h"), _cycles("2w"), _cycles("7m")
+    ([4, 96, 672], [48, 336], [2, 14], [26], [1440])
     """
     number, unit = _number_and_unit(step)
     if unit not in SHOWN:
         return list(USUAL)
-    return [one // number for one in SHOWN[unit] if one % number == 0 and one > number]
+    whole = [(one, one // number) for one in SHOWN[unit] if one % number == 0]
+    return [steps for one, steps in whole if steps > (3 if one == HOUR.get(unit) else 1)]

@@ -69,6 +69,8 @@ def _time_parts(table: Table, settings: DataSettings, kinds: Kinds) -> tuple[str
         if name not in dated
         and (kinds[name] == "text" and _is_clock(table.sample[name]))
         or (name.lower() in HOURS and _is_hour(table.sample[name]))
+        or (known_as([name], times.HALF_HOURS) and _are_within(table.sample[name], 1, 50))
+        or (known_as([name], times.WITHOUT_COLON) and _are_within(table.sample[name], 0, 2400))
     ]
     if workbook := [name for name in dated if _is_time_of_day(table.sample[name])]:
         dated = [name for name in dated if name not in workbook]
@@ -136,11 +138,16 @@ HOURS = ("time", "hour", "hr", "he", "zeit", "stunde")  # names of columns of wh
 
 def _is_hour(cells: pl.Series) -> bool:
     """True for whole numbers from 0 to 24."""
+    return _are_within(cells, 0, 24)
+
+
+def _are_within(cells: pl.Series, least: int, most: int) -> bool:
+    """True for whole numbers between two numbers."""
     if cells.dtype.is_nested() or cells.dtype == pl.Binary:
         return False
     numbers = cells.cast(pl.Float64, strict=False).drop_nulls()
     whole = numbers.len() > 0 and bool((numbers == numbers.round()).all())
-    return whole and bool(numbers.is_between(0, 24).all())
+    return whole and bool(numbers.is_between(least, most).all())
 
 
 def _is_date(cells: pl.Series) -> bool:
@@ -173,9 +180,9 @@ def with_format(table: Table, settings: DataSettings, notes: list[str]) -> DataS
         settings = replace(settings, time_format=form)
     if not settings.timezone:
         notes += times.abbreviated(sample)
-        zone = times.zone_of(sample)
+        zone = times.zone_of(sample, settings.time_format)
         if zone and _zone_is_fixed(sample, zone):
-            zone = times.zone_of(every())
+            zone = times.zone_of(every(), settings.time_format)
         settings = replace(settings, timezone=zone)
     return settings
 

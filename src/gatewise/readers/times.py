@@ -44,14 +44,15 @@ ABBREVIATIONS = {
 }
 ABBREVIATED = rf" ?\(?({'|'.join(ABBREVIATIONS)})\)?$"
 COMMA = r"(:\d{2}),(\d)"  # before a fraction of a second, as in ISO 8601 and Python's logs
-ZONE = rf":\d{{2}}(?:[.,]\d+)?(?: ?(?:Z|UTC|[+-]\d{{2}}:?\d{{2}})$|{ABBREVIATED})"
+CLOCK_END = r":\d{2}(?:[.,]\d+)?(?: ?[AaPp][Mm])?"
+ZONE = rf"{CLOCK_END}(?: ?(?:Z|UTC|[+-]\d{{2}}:?\d{{2}})$|{ABBREVIATED})"
 OFFSET = r"(?:([+-]\d{2}):?(\d{2})|Z|UTC)$"
 DAY_OR_MONTH = r"^\d{1,2}[./-]\d{1,2}[./-]\d{2,4}(?:\D|$)"
 WHOLE = r"^[+-]?\d+$"
 RANGE = r"(?:\s+(?:-|–|to|bis)\s+\S|/\d{4}-\d{2}).*$"  # from the end of the first time of a range
 NAMED_TIME = r"^(?:1[89]|20|21)\d\d(?:\d{4})?$|\d[-./ ]\d|[A-Za-z]{3}[-./ ]*\d|\d[QqHh]\d|[QqHh]\d"
 ISO = re.compile(r"[0-9]{4}(?:-[0-9]{2}){2}(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2})?)?")
-LATE = r"([ T])24:00"  # midnight at the end of a day
+LATE = r"([ T])24:([03]0)"  # midnight at the end of a day, or half an hour later
 CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S%.f", " %I:%M %p", " %I:%M:%S %p", " %I %p")
 NAMED = (  # with the names of months
     *("%d %b %Y", "%d-%b-%Y", "%d/%b/%Y", "%d-%b-%y", "%d %B %Y", "%d. %B %Y", "%b %d, %Y"),
@@ -115,6 +116,9 @@ FRACTIONS = {
     **dict.fromkeys(("ms", "msec", "millisecond", "milliseconds"), 3),
     **dict.fromkeys(("us", "µs", "μs", "usec", "microsecond", "microseconds"), 6),
 }
+# Columns that count the half-hours of a day from 1 on, and such that hold times as 30, 130, 2330.
+HALF_HOURS = ("settlement_period", "settlementperiod", "half_hour", "half_hourly_period")
+WITHOUT_COLON = ("hhmm", "time_hhmm", "hrmn", "hourminute", "time_(hhmm)", "hrmin")
 # As buoys and weather stations write them, where the case tells months from minutes.
 SHORT = {"YY": "year", "MM": "month", "DD": "day", "hh": "hour", "mm": "minute"}
 # Each pair of zones that change their clocks on other days or hours needs one here.
@@ -136,7 +140,7 @@ def parse(texts: pl.Series) -> pl.Series:
     tidy = (
         texts.str.replace_all("/", "-")
         .str.replace(DOTTED, "${1}-${2}-${3}")
-        .str.replace(r"^(\d{4}-\d{1,2}-\d{1,2})[T ]+", "${1} ")
+        .str.replace(r"^(\d{4}-\d{1,2}-\d{1,2})[T ,]+", "${1} ")
         .str.replace(r"^(\d{4}-\d{1,2})$", "${1}-01")
         .str.replace(COMMA, "${1}.${2}")
     )
@@ -151,7 +155,7 @@ def parse_zoned(texts: pl.Series) -> pl.Series:
         _with_offsets(texts)
         .str.replace_all("/", "-")
         .str.replace(DOTTED, "${1}-${2}-${3}")
-        .str.replace(r"^(\d{4}-\d{1,2}-\d{1,2})[T ]+", "${1} ")
+        .str.replace(r"^(\d{4}-\d{1,2}-\d{1,2})[T ,]+", "${1} ")
         .str.replace(r" ?(?:Z|UTC)$", "+00:00")
         .str.replace(r" ([+-]\d{2}:?\d{2})$", "${1}")
         .str.replace(COMMA, "${1}.${2}")
@@ -317,9 +321,14 @@ def _formatted(time_format: str) -> Clock:
     monthly = not re.search(r"%[djeuwUWVFcDs]", time_format)
     hourly = "%H" in time_format and not re.search(r"%[MRTX]", time_format)
     named = re.search(r"%[bB]", time_format)
+    apart = re.search(r", %[HI]", time_format)
 
     def read(texts: pl.Series) -> pl.Series:
         given = _in_english(texts) if named else texts
+        if not apart:  # as JavaScript joins a date and a clock
+            given = given.str.replace(r"(\d),\s*(\d{1,2}:\d{2})", "${1} ${2}")
+        if zone:
+            given = _with_offsets(given).str.replace(r" ?(?:Z|UTC)$", "+00:00")
         if "%.f" in time_format:
             given = given.str.replace(COMMA, "${1}.${2}")
         if clock:  # spreadsheets leave out the clock at midnight
@@ -354,14 +363,14 @@ def _in_english(texts: pl.Series) -> pl.Series:
 
 
 def _tolerant(read: Clock) -> Clock:
-    """Read also ranges, by their begin, and 24:00, the midnight at the end of a day."""
+    """Read also ranges, by their begin, and 24:00 and 24:30, which belong to the next day."""
 
     def reading(texts: pl.Series) -> pl.Series:
         begins = texts.str.replace(RANGE, "")
         late = begins.str.contains(LATE)
         if not late.any():
             return read(begins)
-        times = read(begins.str.replace(LATE, "${1}00:00"))
+        times = read(begins.str.replace(LATE, "${1}00:${2}"))
         days = late.cast(pl.Int64).fill_null(0) * 86_400_000_000
         return (times.cast(pl.Int64) + days).cast(pl.Datetime("us"))
 
@@ -417,12 +426,13 @@ def _candidates(texts: pl.Series) -> list[str]:
     begins = texts.head(100).str.replace(RANGE, "")
     made = ["quarter", "half-year", "week"]
     numbered = begins.filter(begins.str.contains(DAY_OR_MONTH))
+    clocks = [one + " %z" for one in CLOCKS[1:]] if begins.str.contains(ZONE).any() else CLOCKS
     if numbered.len():
         mark = numbered[0].lstrip("0123456789")[0]
         year = "%Y" if numbered.str.contains(r"^\d+\D\d+\D\d{4}").all() else "%y"
         made += [
             mark.join(order) + rest
-            for rest in CLOCKS
+            for rest in clocks
             for order in (("%d", "%m", year), ("%m", "%d", year))
         ]
     if begins.str.contains(r"\d{8}[T ]\d{4}").any():
@@ -430,7 +440,7 @@ def _candidates(texts: pl.Series) -> list[str]:
     if begins.str.contains(r"^\d{8} \d{1,2}:\d{2}").any():
         made += [f"%Y%m%d{rest}" for rest in CLOCKS[1:3]]
     if _name_months(begins):
-        made += [form + rest for form in NAMED for rest in CLOCKS]
+        made += [form + rest for form in NAMED for rest in clocks]
         made += WRITTEN
     # Quarters first: "1-2010" is a month only if some year has a fifth.
     return [*made, *MONTHLY, "%m %d, %Y"]
@@ -720,6 +730,14 @@ def _number_of_month(cell: pl.Expr) -> pl.Expr:
     return number
 
 
+def _clock_of_half_hours(cell: pl.Expr) -> pl.Expr:
+    """The begin of a half-hour that is counted from 1 on, such as 00:30 for 2; "" for others."""
+    since = cell.cast(pl.Int64, strict=False) - 1
+    hours = pl.concat_str([(since // 2).cast(pl.String).str.zfill(2), pl.lit(":")])
+    half = pl.when(since % 2 == 1).then(pl.lit("30")).otherwise(pl.lit("00"))
+    return pl.concat_str([hours, half])
+
+
 def as_one(cells: Sequence[pl.Expr], names: Sequence[str], time_format: str = "") -> pl.Expr:
     """One text from the columns of a time: ISO if their names are parts of it, else joined.
 
@@ -734,6 +752,10 @@ def as_one(cells: Sequence[pl.Expr], names: Sequence[str], time_format: str = ""
         joined = cells[0]
         for cell, name in zip(cells[1:], folded[1:], strict=True):
             whole = cell.str.replace(r"^(\d+)\.0+$", "${1}")
+            if name in HALF_HOURS:
+                whole = _clock_of_half_hours(whole)
+            if name in WITHOUT_COLON:
+                whole = whole.str.zfill(4).str.replace(r"^(\d{2})(\d{2})$", "${1}:${2}")
             if name in FRACTIONS:
                 joined = pl.concat_str([joined, whole.str.zfill(FRACTIONS[name])], separator=".")
                 continue
@@ -770,7 +792,7 @@ def as_one(cells: Sequence[pl.Expr], names: Sequence[str], time_format: str = ""
 # Time zones
 
 
-def zone_of(cells: pl.Series) -> str:
+def zone_of(cells: pl.Series, time_format: str = "") -> str:
     """The zone of times with offsets: the first of `ZONES` with all of them, or a fixed offset.
 
     Returns "" for texts without offsets, and "UTC" if no zone has them all.
@@ -789,7 +811,7 @@ def zone_of(cells: pl.Series) -> str:
     given = ((hours.abs() * 60 + minutes) * signs).to_numpy()
     if (given == given[0]).all():
         return offset(int(given[0])) if given[0] else "UTC"
-    read = parse_zoned(texts)
+    read = _formatted(time_format)(texts) if time_format else parse_zoned(texts)
     if read.null_count():
         return ""  # which the reader of the times refuses
     utc = read.to_physical().to_numpy()
