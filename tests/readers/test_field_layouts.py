@@ -467,3 +467,65 @@ def test_each_row_of_a_merged_cell_has_its_content(tmp_path, above):
     workbook(path, {"all": [["shop", "day", "sold"], *totals]})
     with pytest.raises(DataError, match="row 22 .* has no time. It holds 'Sum of Ulm', '190'"):
         of(path, "forecast")
+
+
+def test_numbered_columns_of_named_rows_are_steps(tmp_path):
+    """As in the M5 competition, whose days are d_1, d_2 ..."""
+    days = ",".join(f"d_{k}" for k in range(1, 41))
+    rows = [
+        f"shop {k // 2},item {k},{','.join(str(k + j % 7) for j in range(40))}" for k in range(6)
+    ]
+    path = tmp_path / "sales.csv"
+    path.write_text("\n".join([f"shop_id,id,{days}", *rows]))
+    task, reason = guess_task(DataSettings(), path)
+    assert (task, "'d_1' and others are numbered like steps" in reason) == ("forecast", True)
+    found, _, _ = of(path, "forecast")
+    assert (found.ids.tolist()[2], found.lengths.tolist()) == ("item 2", [40] * 6)
+    assert found[2][:4, 0].tolist() == [2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("sign", [" ", ", "])
+def test_a_cell_may_hold_numbers_without_brackets(tmp_path, sign):
+    """As in FER2013, whose column `pixels` holds an image."""
+    images = np.arange(20)[:, None] + np.arange(12) % 5
+    rows = [f'{k % 2},"{sign.join(map(str, image))}",Training' for k, image in enumerate(images)]
+    path = tmp_path / "faces.csv"
+    path.write_text("\n".join(["label,pixels,Usage", *rows]))
+    found, settings, notes = of(path, "classify")
+    assert (settings.features, settings.id) == (("pixels",), ())
+    np.testing.assert_array_equal(found.values.reshape(20, 12), images)
+    assert "not read: 'Usage'" in notes
+
+
+def test_numbers_of_any_count_are_words(tmp_path):
+    rows = [f"{k % 2},{' '.join(str(7 * j % 90) for j in range(9 + k % 4))}" for k in range(24)]
+    path = tmp_path / "anonymous.csv"
+    path.write_text("\n".join(["label,text", *rows]))
+    assert of(path, "classify")[1].text == ("text",)
+
+
+def test_a_txt_table_below_comments_is_a_table(tmp_path):
+    """As the water services of the United States write it."""
+    begin = datetime(2022, 5, 1)
+    rows = [f"USGS\t{begin + timedelta(minutes=15 * k):%Y-%m-%d %H:%M}\t{k % 9}" for k in range(80)]
+    head = ["# A warning", "#", "# TS  parameter", "agency\tdatetime\tflow", "5s\t20d\t14n"]
+    path = tmp_path / "site.txt"
+    path.write_text("\n".join([*head, *rows]))
+    assert guess_task(DataSettings(), path)[0] == "forecast"
+    found, settings, _ = of(path, "forecast")
+    assert (settings.time, settings.target, found.step) == (("datetime",), ("flow",), "15m")
+
+
+def test_labels_in_the_names_of_files_are_named_and_what_mends_it_works(tmp_path):
+    for label in ("walk", "run"):
+        for k in range(4):
+            rows = [f"{k + j},{j % 3}" for j in range(12)]
+            (tmp_path / f"{label}_{k:02}.csv").write_text("\n".join(["x,y", *rows]))
+    with pytest.raises(ConfigError, match="begin with 'run', 'walk'. If these are labels, move"):
+        guess_task(DataSettings(), tmp_path)
+    for path in sorted(tmp_path.iterdir()):
+        folder = tmp_path / path.name.split("_")[0]
+        folder.mkdir(exist_ok=True)
+        path.rename(folder / path.name)
+    assert guess_task(DataSettings(), tmp_path)[0] == "classify"
+    assert set(of(tmp_path, "classify")[0].labels.tolist()) == {"walk", "run"}

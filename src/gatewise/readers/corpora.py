@@ -262,6 +262,8 @@ def is_plain(file: File) -> bool:
     ):
         return False
     lines = _lines(more[:BEGIN])
+    if lines and lines[0].startswith("#"):
+        lines = [line for line in rows if not line.startswith("#")] or lines
     if len(lines) == 1 and len(more[:BEGIN].splitlines()) == 1:
         return True  # a table has rows below its header
     counts = [{line.count(sign) for line in lines} for sign in SEPARATORS]

@@ -1,4 +1,7 @@
-"""Lists that a cell holds as text: [1, 2.5], [1.  2.5] as NumPy prints an array, and ['a', 'b']."""
+"""Lists that a cell holds as text: [1, 2.5], [1.  2.5] as NumPy prints an array, and ['a', 'b'].
+
+Many numbers may also stand without brackets, as the pixels of an image do: 70 80 82 72.
+"""
 
 import re
 from collections.abc import Mapping
@@ -9,6 +12,8 @@ from gatewise.errors import DataError
 
 APACHE = r"^\[\d{1,2}/\w{3}/\d{4}:"  # a time in the log of a web server
 NUMBERS = r"(?i)^\[(?:[-+\d.e,\s]|nan|inf)*\d[^\[\]]*\]$"  # and no list within
+NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
+BARE = rf"(?i)^\s*{NUMBER}(?:(?:\s+|\s*,\s*){NUMBER}){{7,}}\s*$"
 WORD = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""  # in quotation marks, as Python prints it
 WORDS = rf"^\[\s*(?:(?:{WORD})[,\s]*)+\]$"
 SHORTENED = r"^\[+[-+\d.eE,\s]+\.\.\.[-+\d.eE,\s\[\]]*\]$"
@@ -27,6 +32,8 @@ def columns(sample: pl.DataFrame, name: str) -> dict[str, str]:
     found = {}
     for column, begun in zip(sample.columns, begins, strict=True):
         if not begun:
+            if _are_bare(sample[column].drop_nulls()):
+                found[column] = "numbers"
             continue
         cells = sample[column].str.strip_chars().drop_nulls()
         cells = cells.filter(cells != "")
@@ -45,6 +52,18 @@ def columns(sample: pl.DataFrame, name: str) -> dict[str, str]:
         elif cells.filter(cells != "[]").str.contains(WORDS).all() and (cells != "[]").any():
             found[column] = "texts"
     return found
+
+
+def _are_bare(cells: pl.Series) -> bool:
+    """True for rows of numbers; whole ones must be equally many, because words may have numbers."""
+    if (
+        not len(cells)
+        or not cells.head(1).str.contains(BARE).all()
+        or not cells.str.contains(BARE).all()
+    ):
+        return False
+    counts = cells.str.count_matches(NUMBER)
+    return counts.n_unique() == 1 or bool(cells.str.contains(r"\d\.\d").any())
 
 
 def plain(batch: pl.DataFrame, held: Mapping[str, str]) -> pl.DataFrame:

@@ -100,9 +100,10 @@ def _attempted(
 def _together(flaws: Sequence[GatewiseError]) -> str:
     """The texts of several flaws; only the first of them names the source."""
     first, *rest = (one.flaw if isinstance(one, FlawError) else str(one) for one in flaws)
-    name = first.partition(": ")[0] + ": "
-    rest = [text.removeprefix(name) for text in rest]
-    return " ".join([first, *(text[:1].upper() + text[1:] for text in rest)])
+    name = first.partition(": ")[0]
+    rest = [text.removeprefix(f"{name}: ") for text in rest]
+    rest = [text if text.startswith(name) else text[:1].upper() + text[1:] for text in rest]
+    return " ".join([first, *rest])
 
 
 def _either(ways: list[Way], *, flags: bool) -> str:

@@ -19,6 +19,7 @@ from gatewise.settings import DataSettings, layer_of, to_toml
 from gatewise.training.ready import Ready, make_ready, part_sizes
 
 TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".json", ".xlsx")
+MOST_ALIKE = 12  # adjacent columns of one role and kind that have a line each
 # The settings of [data] that give a column its role.
 ROLES = (
     *("id", "time", "target", "label", "label_columns", "text", "sound"),
@@ -66,13 +67,17 @@ def overview(ready: Ready, source: Opened) -> dict[str, Any]:
 def pairs(overview: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The lines of an overview that `gatewise look` prints, each a name and its text."""
     yield "task", overview["task"]
-    for one in overview["columns"]:
-        role = f"{one['role']}, " if one["role"] else ""
-        yield "column", f"{one['name']}: {role}{one['kind']}, such as {one['example'][:40]}"
+    for (role, kind), alike in groupby(overview["columns"], lambda one: (one["role"], one["kind"])):
+        columns = list(alike)
+        shown = columns if len(columns) <= MOST_ALIKE else columns[:1]
+        for one in shown:
+            last = "" if shown == columns else f" to {columns[-1]['name']} ({len(columns)})"
+            what = f"{role}, {kind}" if role else kind
+            yield "column", f"{one['name']}{last}: {what}, such as {one['example'][:40]}"
     whole = overview["sequences"]
     yield "sequences", _counted(whole)
     if "first" in whole:
-        every = f", every {whole['step']}" if whole["step"] else ""
+        every = f", every {whole['step'].removesuffix('i')}" if whole["step"] else ""
         zone = f" ({whole['zone']})" if whole["zone"] else ""
         yield "times", f"{whole['first']} to {whole['last']}{every}{zone}"
     for name, size in overview["parts"].items():

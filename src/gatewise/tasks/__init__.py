@@ -1,5 +1,6 @@
 """The tasks: one folder and one entry in `TASKS` for each."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -12,9 +13,10 @@ from gatewise.errors import (
     GatewiseError,
     UnknownSourceError,
 )
-from gatewise.readers import columns, remedies
+from gatewise.readers import columns, folders, remedies
 from gatewise.readers.arrays import Arrays
 from gatewise.readers.columns import Purpose, Read
+from gatewise.readers.roles import listing
 from gatewise.readers.sources import Opened, opened
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
@@ -107,7 +109,7 @@ def guess_task(settings: DataSettings, source: Any = None) -> tuple[str, str]:
         raise ConfigError(
             f"No task recognises {content.name}. Give --task: "
             f"{', '.join(known[:-1])} or {known[-1]}.{_labels_of(data, content)}"
-            f"{_times_of(content, data.settings)}{seen}"
+            f"{_times_of(content, data.settings)}{_files_of(data, content)}{seen}"
         )
 
 
@@ -144,6 +146,23 @@ def _times_of(content: Table | Arrays, settings: DataSettings) -> str:
     kinds = content.kinds(settings.missing_values)
     notes = columns.unrecognised_times(content, settings, kinds)
     return "".join(f" {note[0].upper()}{note[1:]}." for note in notes)
+
+
+def _files_of(data: Opened, content: Table | Arrays) -> str:
+    """A sentence on the words with which the names of the files in a folder begin; "" for none."""
+    column = folders.ID
+    if not data.named or not data.named.is_dir() or not isinstance(content, Table):
+        return ""
+    if column not in content.columns:
+        return ""
+    names = content.sample[column].unique().to_list()
+    words = sorted({re.sub(r"[-_ .]*\d+$", "", name) for name in names} - {""})
+    if not 1 < len(words) <= min(MOST_LABELS, len(names) // 2):
+        return ""
+    return (
+        f" The names of the files begin with {listing(words)}. If these are labels, move the files "
+        "of each into a folder of that name."
+    )
 
 
 def proposed(settings: DataSettings, source: Any = None) -> str:

@@ -28,6 +28,8 @@ def has_times(source: Opened, settings: DataSettings) -> str | None:
     content = source.content(one_series=True)
     if isinstance(content, Table) and (first := columns.first_dated(content, settings)):
         return f"the column {first!r} and others have times as names"
+    if isinstance(content, Table) and (first := columns.first_numbered(content, settings)):
+        return f"each row has a name, and the column {first!r} and others are numbered like steps"
     if isinstance(content, Table) and (times := time_columns.time_of(content, settings)):
         named = " and ".join(map(repr, times))
         verb = "the column {} holds" if len(times) == 1 else "the columns {} hold"
