@@ -16,7 +16,7 @@ import optuna
 import pytest
 
 import gatewise
-from gatewise.errors import ArtefactError, ConfigError
+from gatewise.errors import ArtefactError, ConfigError, DataError
 from gatewise.settings import Experiment
 from gatewise.tasks import cost
 from gatewise.tasks.ranges import Between, Choice
@@ -157,6 +157,9 @@ def test_another_folder_and_a_search_that_was_not_begun_are_refused(
         gatewise.tune(series_file, output=forecast_run, **KNOWN)
     with pytest.raises(ConfigError, match="no search in .* to resume"):
         gatewise.tune(series_file, output=tmp_path / "none", **KNOWN, resume=True)
+    with pytest.raises(DataError, match="no column 'nix'"):
+        gatewise.tune(series_file, output=tmp_path / "none", **KNOWN, target="nix")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_trial_that_was_killed_is_queued_again(tmp_path):

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -140,7 +140,7 @@ def tune(
     chosen = engine.accelerated(engine=experiment.engine.kind, products=experiment.engine.products)
     cores = _cores()
     following = tracked(track, folder)
-    with locked(folder), chosen, following as tracker, _naming_what_is_kept(folder):
+    with locked(folder), chosen, _keeping(folder), following as tracker:
         watch = both(watch, tracker)
         with _only_on(cores[::processes]):
             search, baselines = _begin(
@@ -160,8 +160,8 @@ def tune(
 
 
 @contextmanager
-def _naming_what_is_kept(folder: Path) -> Iterator[None]:
-    """Name the search in a KeyboardInterrupt that says nothing yet."""
+def _keeping(folder: Path) -> Iterator[None]:
+    """Name the search in a KeyboardInterrupt that says nothing yet; an empty folder is removed."""
     try:
         yield
     except KeyboardInterrupt as request:
@@ -170,6 +170,9 @@ def _naming_what_is_kept(folder: Path) -> Iterator[None]:
         raise KeyboardInterrupt(
             f"the trials are kept in {folder}; the same command continues them."
         ) from None
+    finally:
+        with suppress(OSError):  # it holds something, as a search that began always does
+            folder.rmdir()
 
 
 def _whole(name: str, value: Any, least: int) -> int:
