@@ -429,6 +429,27 @@ def test_a_line_out_for_each_row_in(classify_run, sequences_file):
         answered(gatewise.Stream(classify_run), bad)
 
 
+def test_after_a_line_that_is_left_out_the_sequence_begins_anew(forecast_run, series_file):
+    """Else the rows after it are never one step after the last one, and nothing is answered."""
+    whole = series_file.read_text(encoding="utf-8").splitlines()
+    said, text = [], "\n".join([*whole[:40], "2023-01-01x,3", *whole[41:]])
+    found = answered(gatewise.Stream(forecast_run), text, said.append)
+    expected = [
+        line
+        for part in (whole[:40], [whole[0], *whole[41:]])
+        for line in answered(gatewise.Stream(forecast_run), "\n".join(part))[1:]
+    ]
+    assert found[1:] == expected
+    assert [one.partition(":")[0] for one in said] == ["Line 41", "Line 42"]
+    assert "is not one step (1d) after" in said[1]
+    assert said[1].endswith("The sequence begins anew with this line.")
+    with pytest.raises(DataError, match="Line 41: The time .* cannot be read"):
+        answered(gatewise.Stream(forecast_run), text)
+    text = "\n".join([*whole[:40], *whole[41:]])
+    with pytest.raises(DataError, match="Line 41: The time .* is not one step"):
+        answered(gatewise.Stream(forecast_run), text)
+
+
 def test_a_header_without_the_times_that_the_run_reads_is_refused(forecast_run):
     with pytest.raises(ConfigError, match="it has no day.*--columns day,load"):
         answered(gatewise.Stream(forecast_run), "load\n1\n")

@@ -14,6 +14,7 @@ from gatewise.readers.json import parsed
 from gatewise.runs.artefact import finite
 from gatewise.streaming.memory import id_of
 from gatewise.streaming.plan import Answer
+from gatewise.streaming.rows import GapError
 from gatewise.streaming.sounds import place_of
 from gatewise.streaming.sources import lines
 from gatewise.streaming.stream import Stream, advance
@@ -73,7 +74,14 @@ def answer(
                 elif row is not None:
                     name = id_of(row, first.data)
                     stream = streams.get(name) or (first.new(name) if name else first)
-                    stream.push(row)
+                    try:
+                        stream.push(row)
+                    except GapError as gap:
+                        used.begin_anew(gap)
+                        _show(streams, pushed, used, printer, is_json=reader.is_json)
+                        pushed = []
+                        printer.show(name, stream.finish(), reader.is_json)
+                        stream.push(row)
                     streams[name] = stream
                     pushed.append(_Pushed(used.number, name, row))
         _show(streams, pushed, used, printer, is_json=reader.is_json)
@@ -136,6 +144,12 @@ class _Used:
                 raise DataError(f"Line {number}: {error}") from None
             self.bad += 1
             self.complain(f"Line {number}: {error}")
+
+    def begin_anew(self, gap: GapError) -> None:
+        """Say that the sequence ends before this line, because steps are missing."""
+        if self.complain is None:
+            raise gap
+        self.complain(f"Line {self.number}: {gap} The sequence begins anew with this line.")
 
 
 def _show(

@@ -341,21 +341,25 @@ class RowReader:
         return found
 
 
+class GapError(DataError):
+    """Steps are missing before a row, which therefore can only begin another sequence."""
+
+
 def _refuse_gap(time: Any, last: Any, step: str, *, fills: bool, ahead: bool) -> NoReturn:
     """Refuse a row that is not one step after the last, with advice that the run does not follow.
 
     Raises:
-        DataError: always.
+        GapError: always; a row ahead raises another DataError.
     """
     away = f"not one step ({step.removesuffix('i')}) after {_shown(last)}"
     if fills:
-        raise DataError(
+        raise GapError(
             f"The time {_shown(time)} is {away}, and data.gaps=fill inserts at most "
             f"{MOST_MISSING:,} whole steps. Send each step."
         )
     if ahead:
         raise DataError(f"The time {_shown(time)} is {away}. Send each step.")
-    raise DataError(
+    raise GapError(
         f"The time {_shown(time)} is {away}. Send each step; or train with data.gaps=fill, which "
         "inserts missing steps."
     )
