@@ -109,6 +109,11 @@ def test_an_invalid_settings_file_says_why(tmp_path):
     [
         ({"trainign": {}}, r"no section \[trainign\]\. Did you mean 'training'\?"),
         ({"zzz": {}}, r"no section \[zzz\]\. Known: data, split"),
+        (
+            {"horizon": 5},
+            r"'horizon' stands outside a section\. It belongs to a section: task\.horizon",
+        ),
+        ({"zzz": 5}, r"'zzz' stands outside a section\. Known: data, split"),
         ({"training": 3}, r"\[training\] must hold keys and values\. Received: 3"),
         ({"training": {"epoch": 3}}, r"\[training\] has no key 'epoch'\. Did you mean 'epochs'"),
         (

@@ -703,6 +703,11 @@ def from_mapping(given: Mapping[str, Any], base: Experiment | None = None) -> Ex
     experiment = base or Experiment()
     for section, values in given.items():
         known = [one.name for one in fields(Experiment)]
+        if section not in known and not isinstance(values, Mapping):
+            within = [one for one in known if hasattr(getattr(experiment, one), section)]
+            there = " or ".join(f"{one}.{section}" for one in within)
+            hint = f"It belongs to a section: {there}." if within else _hint(section, known)
+            raise ConfigError(f"{section!r} stands outside a section. {hint}")
         if section not in known:
             raise ConfigError(f"There is no section [{section}]. {_hint(section, known)}")
         if not isinstance(values, Mapping):

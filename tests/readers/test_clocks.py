@@ -277,3 +277,53 @@ def test_ranges_of_dates_and_times_in_brackets_are_read(tmp_path, cell):
     cells = [cell.format(at=at, end=at + timedelta(days=6)) for at in weeks]
     sequences, *_ = forecast(tmp_path / "data.csv", ["week,y", *rows_of(cells, NUMBERS)])
     np.testing.assert_array_equal(sequences.times, np.array(weeks, "M8[us]"))
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        *("%b %d, %Y @ %H:%M:%S.000", "%Y年%m月%d日 %H時%M分", "%Y년 %m월 %d일 %H시 %M분"),
+        *("%Y年%m月%d日%H:%M", "%Y %m %d %H:%M"),
+    ],
+)
+def test_times_as_kibana_and_east_asia_write_them(tmp_path, form):
+    rows = [f'"{at:{form}}",{y}' for at, y in zip(HOURS, NUMBERS, strict=True)]
+    sequences, *_ = forecast(tmp_path / "data.csv", ["At,Load", *rows])
+    np.testing.assert_array_equal(sequences.times, np.array(HOURS, "M8[us]"))
+
+
+def test_months_may_be_japanese(tmp_path):
+    rows = [f"{2010 + k // 12}年{k % 12 + 1}月,{k % 5}" for k in range(40)]
+    sequences, settings, _ = forecast(tmp_path / "data.csv", ["年月,売上高", *rows])
+    assert (settings.time, sequences.step) == (("年月",), "1mo")
+
+
+@pytest.mark.parametrize("clock", ["%H%M%S", "%H%M"])
+def test_dates_and_clocks_of_digits_are_a_time(tmp_path, clock):
+    """As Stooq and MetaStock write them."""
+    rows = [f"A,{at:%Y%m%d},{at:{clock}},{y}" for at, y in zip(HOURS, NUMBERS, strict=True)]
+    path = tmp_path / "data.csv"
+    sequences, settings, _ = forecast(path, ["<TICKER>,<DATE>,<TIME>,<CLOSE>", *rows])
+    assert settings.time == ("<DATE>", "<TIME>")
+    np.testing.assert_array_equal(sequences.times, np.array(HOURS, "M8[us]"))
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%d,%H", "%Y,%m,%d,%H"])
+def test_parts_of_a_time_in_columns_without_names_are_found(tmp_path, form):
+    rows = [f"{at:{form}},{y}" for at, y in zip(HOURS, NUMBERS, strict=True)]
+    sequences, settings, _ = forecast(tmp_path / "data.csv", rows)
+    assert settings.time == tuple(f"column {k + 1}" for k in range(form.count(",") + 1))
+    np.testing.assert_array_equal(sequences.times, np.array(HOURS, "M8[us]"))
+
+
+def test_zones_in_a_column_without_which_times_repeat_are_part_of_the_time(tmp_path):
+    """As the water services of the United States write them."""
+    begin = datetime(2022, 11, 5, 4, tzinfo=UTC)
+    local = [
+        (begin + timedelta(minutes=15 * k)).astimezone(ZoneInfo("America/New_York"))
+        for k in range(192)
+    ]
+    rows = [f"{at:%Y-%m-%d %H:%M,%Z},{k % 9}" for k, at in enumerate(local)]
+    sequences, settings, _ = forecast(tmp_path / "data.csv", ["datetime,tz_cd,flow", *rows])
+    assert (settings.time, settings.timezone) == (("datetime", "tz_cd"), "America/New_York")
+    assert (len(sequences), sequences.step) == (1, "15m")

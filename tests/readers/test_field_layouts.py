@@ -529,3 +529,53 @@ def test_labels_in_the_names_of_files_are_named_and_what_mends_it_works(tmp_path
         path.rename(folder / path.name)
     assert guess_task(DataSettings(), tmp_path)[0] == "classify"
     assert set(of(tmp_path, "classify")[0].labels.tolist()) == {"walk", "run"}
+
+
+def test_a_print_of_months_by_r_is_a_series(tmp_path):
+    """No name stands above the years, and white space aligns the columns."""
+    months = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec"
+    rows = [f"{1949 + k} " + " ".join(str(100 + 12 * k + j) for j in range(12)) for k in range(9)]
+    path = tmp_path / "AirPassengers.txt"
+    path.write_text("\n".join([f"     {months}", *rows]))
+    assert guess_task(DataSettings(), path)[0] == "forecast"
+    found, _, _ = of(path, "forecast")
+    assert found.values.ravel().tolist() == list(range(100, 208))
+    assert (str(found.times[0])[:10], found.step) == ("1949-01-01", "1mo")
+
+
+def test_pairs_of_tatoeba_may_be_numbered_and_have_no_names(tmp_path):
+    rows = [
+        f"{1276 + 3 * k}\tIt is sentence number {k}.\t{5350 + k * k}\tVoici la phrase {k} donc."
+        for k in range(40)
+    ]
+    path = tmp_path / "pairs.tsv"
+    path.write_text("\n".join(rows))
+    assert guess_task(DataSettings(), path)[0] == "translate"
+    found, settings, _ = of(path, "translate")
+    assert (settings.text, settings.label) == (("column 2",), "column 4")
+    assert len(found) == 40
+
+
+def test_two_columns_that_tell_series_apart_together_are_proposed(tmp_path):
+    """As in the sales of Favorita and Walmart, whose rows have a number as well."""
+    families = ("AUTOMOTIVE", "BEVERAGES", "DAIRY")
+    rows = [
+        f"{n},{date(2013, 1, 1) + timedelta(days=k)},{store},{family},{(n * 7) % 11}.0,{n % 2}"
+        for n, (k, store, family) in enumerate(
+            (k, store, family) for k in range(20) for store in (1, 2) for family in families
+        )
+    ]
+    path = tmp_path / "sales.csv"
+    path.write_text("\n".join(["id,date,store_nbr,family,sales,onpromotion", *rows]))
+    with pytest.raises(DataError, match=r"""'data.id=\["store_nbr", "family"\]'"""):
+        of(path, "forecast", target=("sales",))
+    found, _, _ = of(path, "forecast", target=("sales",), id=("store_nbr", "family"))
+    assert (len(found), found.step) == (6, "1d")
+
+
+def test_one_negative_nine_among_other_numbers_is_named(tmp_path):
+    values = [*(50.0 + k % 9 for k in range(30)), -999.0, *(50.0 + k % 9 for k in range(30))]
+    path = tmp_path / "humidity.csv"
+    days = [f"{date(2020, 1, 1) + timedelta(days=k)},{y}" for k, y in enumerate(values)]
+    path.write_text("\n".join(["date,rh", *days]))
+    assert any("holds -999 in 1 row, far outside" in note for note in of(path, "forecast")[2])

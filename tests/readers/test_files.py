@@ -1051,8 +1051,10 @@ def test_missing_labels_are_empty_and_refused_in_training():
 def test_frames_of_mixed_objects_and_duplicate_names_are_sentences():
     with pytest.raises(DataError, match=r"column of mixed Python objects \(among \['y'\]\)"):
         forecast(pd.DataFrame({"y": [1, None, "x"]}))
-    with pytest.raises(DataError, match="Expected unique column names"):
+    with pytest.raises(DataError, match="several columns called 'a'. Rename or remove them"):
         forecast(pd.DataFrame([[1, 2]], columns=["a", "a"]))
+    with pytest.raises(DataError, match=r"of a type that tables do not have: \['y'\]"):
+        forecast(pd.DataFrame({"y": [1 + 1j, 2.0]}))
 
 
 def test_one_bad_time_does_not_change_the_kind_of_a_time_column(tmp_path):

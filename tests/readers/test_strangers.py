@@ -864,3 +864,11 @@ def test_the_licence_of_project_gutenberg_is_no_part_of_the_work(tmp_path):
     found, _, notes = read(DataSettings(), path, task="language")
     assert texts_of(found) == ["It was night.\n"]
     assert "the header and the licence of Project Gutenberg are left out" in notes
+
+
+def test_a_remedy_that_changes_nothing_repeats_no_sentence():
+    """Texts of a frame are no file, so that a decimal sign does not change them."""
+    frame = pl.DataFrame({"y": [f"{k},126" for k in range(40)]})
+    with pytest.raises(DataError) as caught:
+        read(DataSettings(target=("y",)), frame, task="forecast")
+    assert str(caught.value).lower().count("column 'y' must hold numbers") == 1

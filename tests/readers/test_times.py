@@ -163,18 +163,29 @@ def test_hours_with_offsets_are_regular_in_utc_and_answers_are_local():
     np.testing.assert_array_equal(found.times, LOCAL.tz_convert(None).to_numpy().astype("M8[us]"))
 
 
+def test_days_of_a_frame_with_a_fixed_offset_are_local():
+    days = pd.date_range("2021-01-01", periods=40, tz="+09:00")
+    found, settings, _ = of(pd.DataFrame({"when": days, "y": np.arange(40.0)}))
+    assert (found.step, settings.timezone) == ("1d", "+09:00")
+    np.testing.assert_array_equal(found.times, days.tz_localize(None).to_numpy().astype("M8[us]"))
+
+
 def test_answers_in_local_time_keep_fractions_of_a_second():
     times = np.array(["2022-07-01T10:00:00", "2022-07-01T10:00:00.250"], "M8[us]")
     found = in_zone(times, "Europe/Berlin").tolist()
     assert found == ["2022-07-01 12:00:00.000+02:00", "2022-07-01 12:00:00.250+02:00"]
 
 
-def test_new_times_with_offsets_are_said_to_become_utc_after_a_training_without():
-    texts = [str(moment) for moment in LOCAL]
+def test_new_times_with_a_zone_are_utc_or_refused_after_a_training_without():
+    """Training may have read local times or those of UTC: nobody but the user knows."""
     settings = DataSettings(target=("y",), time=("when",), layout="long")
+    texts = [f"{moment:%Y-%m-%d %H:%M}Z" for moment in LOCAL.tz_convert("UTC")]
     found, _, notes = read(settings, frame_of(texts), task="forecast", purpose="predict")
     np.testing.assert_array_equal(found.times, LOCAL.tz_convert(None).to_numpy().astype("M8[us]"))
-    assert "the times have offsets and are converted to UTC" in notes
+    assert "the times have offsets and are read as UTC" in notes
+    for cells in ([str(moment) for moment in LOCAL], LOCAL.to_pydatetime()):
+        with pytest.raises(DataError, match="in the zone Europe/Berlin, but the run was trained"):
+            read(settings, frame_of(cells), task="forecast", purpose="predict")
 
 
 def test_local_hours_over_a_change_of_the_clock_name_the_zone_that_reads_them():

@@ -4,6 +4,8 @@ import io
 import json
 import subprocess
 import sys
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
@@ -325,6 +327,8 @@ def test_a_bad_row_is_named_and_changes_nothing(classify_run, forecast_run):
         ("2023-01-01", "is not after 2023-01-01"),
         ("2023-01-04", r"is not one step \(1d\) after 2023-01-01"),
         ("yesterday", "'yesterday' cannot be read"),
+        (datetime(2023, 1, 2, tzinfo=ZoneInfo("Asia/Tokyo")), "is in the zone Asia/Tokyo, but"),
+        ("2023-01-02 00:00+09:00", r"is in the zone \+09:00, but the run"),
     ):
         with pytest.raises(DataError, match=words):
             stream.push({"day": day, "load": 1})

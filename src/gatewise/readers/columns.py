@@ -46,6 +46,7 @@ FEW_REPEATED = 0.05  # times that repeat in less than this share of the rows may
 LEFT = 0.1  # the share of the repeated times that an id may leave, because they are slips
 SHORT = 8  # a row of at most so many numbers is hardly a sequence
 LONG_RUN = 10  # rows with one label, one after the other, which may be the steps of one sequence
+MOST_PAIRED = 8  # columns of which two may tell series apart
 MANY_STEPS = 24  # numbered columns of a table without times and labels that are taken for steps
 MOST_CLOCKS = 16  # of tables with more columns of numbers, a row may be a sequence
 
@@ -237,11 +238,23 @@ def guessed_label(
 def answering(table: Table, settings: DataSettings) -> list[str]:
     """The columns without a role that may hold labels: no ids, no row numbers, not empty."""
     kinds = table.kinds(settings.missing_values)
+    several = list(kinds.values()).count("text") > 1
     return [
         name
         for name in without_role(table, settings)
-        if kinds[name] != "empty" and not known_as([name], IDS) and not _counts_rows(table, name)
+        if kinds[name] != "empty"
+        and not known_as([name], IDS)
+        and not _counts_rows(table, name)
+        and not (several and kinds[name] == "number" and _numbers_texts(table, name))
     ]
+
+
+def _numbers_texts(table: Table, column: str) -> bool:
+    """True for whole numbers in a column without a name that differ in each row."""
+    if not re.fullmatch(r"column \d+", column):
+        return False
+    numbers = table.sample[column].cast(pl.Float64, strict=False)
+    return not numbers.is_duplicated().any() and bool((numbers == numbers.round()).all())
 
 
 def flag_columns(table: Table, names: Sequence[str]) -> list[str]:
@@ -488,7 +501,8 @@ def repeating(table: Table, settings: DataSettings) -> list[str]:
 def ids_apart(table: Table, settings: DataSettings, repeated: float) -> list[tuple[str, ...]]:
     """The values of data.id, one more column each, with which no time of the table repeats.
 
-    If there are none, the one with which fewest repeat, if these are few of those that repeat now.
+    If there are none, two columns that do so together; else the one with which fewest repeat, if
+    these are few of those that repeat now.
 
     Args:
         table: the table.
@@ -503,8 +517,24 @@ def ids_apart(table: Table, settings: DataSettings, repeated: float) -> list[tup
         cells = pl.concat(table.batches([*settings.id, *settings.time, name]))
         shares[*settings.id, name] = int(cells.is_duplicated().sum()) / max(len(cells), 1)
     apart = [ids for ids, share in shares.items() if share == 0]
+    apart = apart or ([] if settings.id else _pairs_apart(table, settings, list(shares)))
     near = sorted(shares, key=shares.__getitem__)[:1]
     return apart[:3] or [ids for ids in near if shares[ids] < LEFT * repeated]
+
+
+def _pairs_apart(
+    table: Table, settings: DataSettings, names: Sequence[tuple[str, ...]]
+) -> list[tuple[str, ...]]:
+    """Two columns with which no time repeats, and which have few values together."""
+    found: list[tuple[str, ...]] = []
+    single = [ids[-1] for ids in names][:MOST_PAIRED]
+    for pair in combinations(single, 2):
+        cells = pl.concat(table.batches([*settings.time, *pair]))
+        series = cells.select(pair).n_unique()
+        most = cells.group_by(list(settings.time)).len()["len"].max()  # rows of one time
+        if series <= 2 * int(str(most)) and not cells.is_duplicated().any():
+            found.append(pair)
+    return found
 
 
 def ids_within(table: Table, settings: DataSettings, column: str) -> list[tuple[str, ...]]:

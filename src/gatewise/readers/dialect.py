@@ -395,7 +395,9 @@ def _cuts(text: str, expected: str) -> tuple[str, str]:
     for pattern in (r"[ \t]{2,}", r"[ \t]+"):
         made = Dialect("\t", pattern)
         records = _records(text, made)
-        if _width(records) > 1 and all(len(one) == len(records[0]) for one in records):
+        width = _width(records)
+        # R prints no name above the names of rows.
+        if width > 1 and len(records[0]) in (width, width - 1) and _alike(records[1:], width):
             typed = sum(bool(DATA.fullmatch(record[-1])) for record in records[1:])
             if len(records) > 1 and typed >= 0.9 * (len(records) - 1):
                 return "\t", pattern
@@ -404,6 +406,10 @@ def _cuts(text: str, expected: str) -> tuple[str, str]:
     return (expected if expected and expected in header else "") or (
         most if counts[most] else expected or ","
     ), ""
+
+
+def _alike(records: Sequence[Sequence[str]], width: int) -> bool:
+    return all(len(one) == width for one in records)
 
 
 def _even(text: str, sign: str) -> bool:
@@ -580,11 +586,12 @@ def _is_row(records: Sequence[Sequence[str]], typed: Sequence[int], width: int) 
     """True if the first record is a row of texts, numbers and labels, not of names.
 
     Each cell is a sentence, a number in a column of data, or a label that later rows have, too. If
-    there are all three, the others may be any texts, such as names of users.
+    there are all three, the others may be any texts, such as names of users. Without a label, the
+    sentences must stand above sentences.
     """
     if len(records) < FEWEST or len(records[0]) != width:
         return False
-    first, kinds, others = records[0], set(), False
+    first, kinds, others, below_too = records[0], set(), False, True
     for column, cell in enumerate(first):
         below = {record[column] for record in records[1:] if column < len(record)}
         if cell in below and 2 * len(below) <= len(records):
@@ -593,9 +600,11 @@ def _is_row(records: Sequence[Sequence[str]], typed: Sequence[int], width: int) 
             kinds.add("number")
         elif cell.count(" ") >= MIN_SPACES and len(below) > len(records) / 2:
             kinds.add("sentence")
+            below_too &= 2 * sum(one.count(" ") >= MIN_SPACES for one in below) > len(below)
         else:
             others = True
-    enough = len(kinds) == 3 if others else "label" in kinds and len(kinds) > 1
+    alike = "label" in kinds or below_too
+    enough = len(kinds) == 3 if others else alike and len(kinds) > 1
     return enough and not _counted(first)
 
 

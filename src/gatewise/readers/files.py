@@ -19,7 +19,7 @@ from gatewise.readers import archives
 from gatewise.readers import dialect as dialects
 
 PACKED = 4  # approximate compression ratio of text
-ANY = ("", ".data", ".dat")  # suffixes of files that may hold text
+ANY = ("", ".data", ".dat", ".rdb")  # suffixes of files that may hold text
 UBYTE = "ubyte"  # IDX files end so, without a suffix
 BEGIN = 4096  # bytes that show whether a file is text
 # How files begin that are no text, and what to do with one that has the name of a text.

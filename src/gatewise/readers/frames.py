@@ -43,6 +43,13 @@ def _to_polars(frame: nw.DataFrame[Any]) -> pl.DataFrame:
         return frame.to_polars()
     except ImportError as error:
         raise DataError(f"This data frame needs another package: {error}.") from None
+    except NotImplementedError:  # of Arrow, which does not know the types either
+        unknown = [name for name, kind in frame.schema.items() if kind == nw.Unknown]
+        raise DataError(
+            f"the data frame has columns of a type that tables do not have: {unknown}. Give "
+            "complex numbers as two columns, their real and imaginary parts; convert others to "
+            "numbers, texts or times."
+        ) from None
     except (TypeError, ValueError) as error:
         # The error of Arrow, which converts between pandas and Polars, does not name the column.
         mixed = [name for name, kind in frame.schema.items() if kind in (nw.Object, nw.String)]
@@ -63,7 +70,7 @@ def _with_moments(source: Any) -> Any:
         elif str(kind).startswith("timedelta"):
             changed[name] = source[name].dt.total_seconds()
         elif re.search(r"UTC[+-]\d|pytz.FixedOffset", str(kind)):  # Polars knows only named zones
-            changed[name] = source[name].dt.tz_convert("UTC")
+            changed[name] = source[name].map(lambda at: at.isoformat(" "), na_action="ignore")
     return source.assign(**changed) if changed else source
 
 

@@ -58,7 +58,7 @@ class Loaded:
     codes: dict[str, Array]  # role -> [rows] int32 position in texts[role], -1 if empty
     texts: dict[str, dict[str, int]] = field(default_factory=dict)
     dated: bool = False
-    zoned: bool = False  # the times had zones and are UTC
+    zone: str = ""  # of the times in the table, which are UTC here; "": they had none
     height: int = 0
 
 
@@ -116,13 +116,14 @@ def load(
     """
     queries = _queries(table, settings, kinds, names, levels=levels)
     notes: list[str] = []
-    clock, kind, zoned = None, "int64", False
+    clock, kind, zone = None, "int64", ""
     if settings.time:
         sample = table.sample.select(queries["time"]).to_series()
         label = f"{table.name}: column {' and '.join(map(repr, settings.time))}"
         clock, notes = times.clock(sample, label, settings.time_format)
         kind = "float64" if clock(sample).dtype.is_float() else "int64"
-        zoned = times.zone_of(sample) != "" or "%z" in settings.time_format
+        zone = times.zone_of(sample, settings.time_format)
+        zone = zone or ("UTC" if "%z" in settings.time_format else "")
 
     def every() -> pl.Series:
         batches = table.batches(list(settings.time))
@@ -133,7 +134,7 @@ def load(
         times=np.empty(table.likely, dtype=kind) if clock else None,
         codes={role: np.empty(table.likely, np.int32) for role in _coded(queries)},
         texts={role: {} for role in _coded(queries)},
-        zoned=zoned,
+        zone=zone,
     )
     needed = list(dict.fromkeys(name for name in roles.named(settings) if name in kinds))
     for batch in table.batches(needed) if needed else ():
@@ -426,11 +427,16 @@ def _localised(loaded: Loaded, settings: DataSettings, table: Table, notes: list
     zone, moments = settings.timezone, loaded.times
     if moments is None or not loaded.dated:
         return ""
-    if not zone:
-        # Training, which names the zone of such times, has read times without offsets.
-        notes += ["the times have offsets and are converted to UTC"] * loaded.zoned
+    if not zone:  # training, which names the zone of such times, has read times without one
+        if loaded.zone not in ("", "UTC"):
+            raise DataError(
+                f"{table.name}: the times are in the zone {loaded.zone}, but the run was trained "
+                "on times without a zone. Give local times without a zone, as in training, or UTC "
+                "if those were."
+            )
+        notes += ["the times have offsets and are read as UTC"] * bool(loaded.zone)
         return ""
-    if not loaded.zoned:
+    if not loaded.zone:
         if _are_days(moments):
             return ""
         moments, none = times.to_utc(moments, zone, loaded.codes.get("id"))

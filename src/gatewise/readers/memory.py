@@ -55,14 +55,25 @@ def _plain(source: Any) -> Any:
         return _of_columns(source)
     if isinstance(source, range | memoryview | array.array):
         return np.asarray(source)
-    if nw.dependencies.is_pandas_dataframe(source) and source.columns.nlevels > 1:
+    if nw.dependencies.is_pandas_dataframe(source):
+        _refuse_names(source)
+    if nw.dependencies.is_into_dataframe(source) or nw.dependencies.is_into_series(source):
+        return source
+    return as_array(source)
+
+
+def _refuse_names(frame: Any) -> None:
+    """Refuse names of columns that no other table can have."""
+    if frame.columns.nlevels > 1:
         raise DataError(
             "the data frame has columns of several levels. Join their names first: "
             "frame.columns = ['_'.join(map(str, names)) for names in frame.columns]."
         )
-    if nw.dependencies.is_into_dataframe(source) or nw.dependencies.is_into_series(source):
-        return source
-    return as_array(source)
+    if twice := list(frame.columns[frame.columns.duplicated()].unique()):
+        raise DataError(
+            f"the data frame has several columns called {', '.join(map(repr, twice))}. Rename or "
+            "remove them."
+        )
 
 
 def texts(source: Any) -> Any:

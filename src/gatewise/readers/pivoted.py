@@ -28,8 +28,8 @@ def by_part(table: Table, settings: DataSettings) -> Table:
     """The table with a row for each hour or month, if columns stand for them; others unchanged.
 
     Hours must be numbered from 0 to 23 or from 1 to 24, beside one column of dates. Months have
-    names or the numbers 1 to 12, beside a column of years. The settings must name none of them,
-    and no column may hold labels.
+    names or the numbers 1 to 12, beside a column of years, of which R prints no name. The settings
+    must name none of them, and no column may hold labels.
     """
     labelled = any(name.lower() in LABELS for name in table.columns)
     if labelled or settings.label or settings.label_columns:
@@ -109,6 +109,10 @@ def _months(table: Table) -> tuple[list[str], list[str]]:
     What follows from the months is left out of the others.
     """
     years = [name for name in table.columns if name.strip().lower() in YEARS]
+    first = table.columns[0]
+    if not years and first == "column 1" and table.sample[first].dtype in (pl.String, pl.Int64):
+        cells = table.sample[first].cast(pl.String).str.strip_chars()
+        years = [first] if cells.str.contains(r"^(?:1[89]|2[01])\d\d$").all() else []
     numbers = {name: _month(name) for name in table.columns if name not in years}
     months = sorted((name for name, number in numbers.items() if number), key=numbers.__getitem__)
     if len(years) != 1 or [numbers[name] for name in months] != list(range(1, YEAR + 1)):

@@ -103,7 +103,8 @@ def _together(flaws: Sequence[GatewiseError]) -> str:
     name = first.partition(": ")[0]
     rest = [text.removeprefix(f"{name}: ") for text in rest]
     rest = [text if text.startswith(name) else text[:1].upper() + text[1:] for text in rest]
-    return " ".join([first, *rest])
+    again = first.removeprefix(f"{name}: ").lower()  # a remedy that changed nothing
+    return " ".join([first, *(text for text in rest if text.lower() != again)])
 
 
 def _either(ways: list[Way], *, flags: bool) -> str:

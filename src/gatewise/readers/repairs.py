@@ -294,7 +294,7 @@ def _sentinels(
     settings: DataSettings,
     repaired: Callable[[Sequences, DataSettings], None],
 ) -> list[str]:
-    """A note on each number such as -9999 that occurs more than once, far outside all others.
+    """A note on each number such as -9999 that stands far outside all others.
 
     It names the settings that read them as missing, if `repaired` accepts the sequences then.
     """
@@ -339,19 +339,22 @@ def _far(sequences: Sequences) -> Iterator[tuple[str, float, str]]:
         for extreme in {float(known.min()), float(known.max())} if len(known) > 20 else ():
             others = known[known != extreme]
             count = len(known) - len(others)
-            if count < 2 or not len(others):
+            if not len(others):
                 continue
             usual = NINES.fullmatch(repr(extreme)) is not None
+            alone = usual and extreme < -1 and others.min() >= 0  # the only negative number
+            if count < 2 and not alone:
+                continue
             if not usual and (not extreme.is_integer() or len(np.unique(others)) < VARIED):
                 continue
             low, high = float(others.min()), float(others.max())
             distance = min(abs(extreme - low), abs(extreme - high))
-            if distance > (3 if usual else 10) * max(high - low, 1e-9):
+            if distance > (1 if alone else 3 if usual else 10) * max(high - low, 1e-9):
                 yield (
                     name,
                     extreme,
-                    f"column {name!r} holds {extreme:g} in {count} rows, far outside all other "
-                    f"values ({low:g} to {high:g})",
+                    f"column {name!r} holds {extreme:g} in {_amount(count, 'row')}, far outside "
+                    f"all other values ({low:g} to {high:g})",
                 )
 
 

@@ -37,7 +37,10 @@ def without_role(table: Table, settings: DataSettings) -> list[str]:
 
 def known_as(columns: Iterable[str], names: Sequence[str]) -> str:
     """The column with the first of these names that occurs, or ""; `device.id` is also an id."""
-    folded = {column.lower().replace(" ", "_"): column for column in reversed(list(columns))}
+    # Trading terminals write <DATE>.
+    folded = {
+        column.lower().replace(" ", "_").strip("<>"): column for column in reversed(list(columns))
+    }
     folded = {name.rpartition(".")[2]: column for name, column in folded.items()} | folded
     return next((folded[name] for name in names if name in folded), "")
 

@@ -61,6 +61,7 @@ def _time_parts(table: Table, settings: DataSettings, kinds: Kinds) -> tuple[str
             ]
         )
         dated = [name for name in free if kinds[name] == "number" and _are_digits(table, name)]
+        parts = parts or _unnamed_parts(table, free)
         if parts or len(dated) != 1:
             return parts
     clocks = [
@@ -68,7 +69,9 @@ def _time_parts(table: Table, settings: DataSettings, kinds: Kinds) -> tuple[str
         for name in free
         if name not in dated
         and (kinds[name] == "text" and _is_clock(table.sample[name]))
-        or (name.lower() in HOURS and _is_hour(table.sample[name]))
+        or (known_as([name], HOURS) and _is_hour(table.sample[name]))
+        or (known_as([name], HOURS) and _is_padded(table.sample[name]))
+        or _is_unnamed_hour(table, name, dated)
         or (known_as([name], times.HALF_HOURS) and _are_within(table.sample[name], 1, 50))
         or (known_as([name], times.WITHOUT_COLON) and _are_within(table.sample[name], 0, 2400))
     ]
@@ -81,7 +84,21 @@ def _time_parts(table: Table, settings: DataSettings, kinds: Kinds) -> tuple[str
     moments = (dates[0], clocks[0]) if both else tuple(dated)
     if (both or len(dated) == 1) and (fraction := _fraction(table, moments, free)):
         return (*moments, fraction)
+    if (both or len(dated) == 1) and (zone := _zone(table, moments, free, kinds)):
+        return (*moments, zone)
     return moments if both else ()
+
+
+def _zone(table: Table, moments: Sequence[str], free: Sequence[str], kinds: Kinds) -> str:
+    """The column of abbreviations of zones without which times repeat: EDT, EST; "" for none."""
+    for name in free:
+        if kinds[name] != "text" or name in moments:
+            continue
+        cells = table.sample[name].drop_nulls().str.strip_chars()
+        zones = cells.n_unique() > 1 and cells.is_in([*times.ABBREVIATIONS, "UTC", "Z"]).all()
+        if zones and not are_distinct(table, moments) and are_distinct(table, [*moments, name]):
+            return name
+    return ""
 
 
 def _fraction(table: Table, moments: Sequence[str], free: Sequence[str]) -> str:
@@ -93,6 +110,41 @@ def _fraction(table: Table, moments: Sequence[str], free: Sequence[str]) -> str:
             if _whole(table, name) and numbers.is_between(0, 10**digits - 1).all():
                 return name
     return ""
+
+
+def _unnamed_parts(table: Table, free: Sequence[str]) -> tuple[str, ...]:
+    """The first columns of a table without names that are year, month, day and maybe hour."""
+    found: list[str] = []
+    for name, (least, most) in zip(free, UNNAMED, strict=False):
+        if not re.fullmatch(r"column \d+", name) or not _are_within(
+            table.sample[name], least, most
+        ):
+            break
+        found.append(name)
+    # One number more tells the hour, or is the first value.
+    for count in (3, 4):
+        if len(found) >= count and are_distinct(table, found[:count]):
+            return tuple(found[:count])
+    return ()
+
+
+def _is_unnamed_hour(table: Table, name: str, dated: Sequence[str]) -> bool:
+    """True for the hours of each day, in a column without a name behind that of the dates."""
+    place = table.columns.index(name)
+    behind = len(dated) == 1 and place and table.columns[place - 1] == dated[0]
+    if not behind or not re.fullmatch(r"column \d+", name) or not _is_hour(table.sample[name]):
+        return False
+    whole = table.sample[name].n_unique() == DAY // 60
+    return whole and are_distinct(table, [dated[0], name]) and not are_distinct(table, dated)
+
+
+def _is_padded(cells: pl.Series) -> bool:
+    """True for times of day without colons: 0930 or 093000."""
+    if cells.dtype.is_nested() or cells.dtype == pl.Binary:
+        return False
+    known = cells.cast(pl.String).drop_nulls()
+    clock = r"^(?:[01]\d|2[0-4])[0-5]\d(?:[0-5]\d)?$"
+    return bool(known.len()) and bool(known.str.contains(clock).all())
 
 
 def _is_clock(cells: pl.Series) -> bool:
@@ -133,6 +185,7 @@ def _minutes(cells: pl.Series) -> pl.Series:
 
 
 DAY = 1440  # minutes
+UNNAMED = ((1900, 2100), (1, 12), (1, 31), (0, 24))  # year, month, day, hour
 HOURS = ("time", "hour", "hr", "he", "zeit", "stunde")  # names of columns of whole hours
 
 

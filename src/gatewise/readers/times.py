@@ -43,6 +43,7 @@ ABBREVIATIONS = {
     for abbreviation in named.split()
 }
 ABBREVIATED = rf" ?\(?({'|'.join(ABBREVIATIONS)})\)?$"
+CHINESE = r"^(\d{4}) ?[年년] ?(\d{1,2}) ?[月월]"  # a year and a month, also Japanese and Korean
 COMMA = r"(:\d{2}),(\d)"  # before a fraction of a second, as in ISO 8601 and Python's logs
 CLOCK_END = r":\d{2}(?:[.,]\d+)?(?: ?[AaPp][Mm])?"
 ZONE = rf"{CLOCK_END}(?: ?(?:Z|UTC|[+-]\d{{2}}:?\d{{2}})$|{ABBREVIATED})"
@@ -362,11 +363,25 @@ def _in_english(texts: pl.Series) -> pl.Series:
     return texts
 
 
+def _begins(texts: pl.Series) -> pl.Series:
+    """The begins of ranges, with the signs of ISO 8601 in place of some that programs write."""
+    texts = texts.str.replace(RANGE, "").str.replace(" @ ", " ", literal=True)  # as Kibana does
+    texts = texts.str.replace(r"^(\d{4}) (\d{1,2}) (\d{1,2})\b", "${1}-${2}-${3}")
+    if not texts.str.contains(CHINESE).any():
+        return texts
+    return (
+        texts.str.replace(rf"{CHINESE} ?(\d{{1,2}}) ?[日号일]\s*", "${1}-${2}-${3} ")
+        .str.replace(CHINESE, "${1}-${2}")
+        .str.replace(r"(\d{1,2}) ?[时時点시] ?(\d{1,2}) ?[分분].*$", "${1}:${2}")
+        .str.strip_chars()
+    )
+
+
 def _tolerant(read: Clock) -> Clock:
     """Read also ranges, by their begin, and 24:00 and 24:30, which belong to the next day."""
 
     def reading(texts: pl.Series) -> pl.Series:
-        begins = texts.str.replace(RANGE, "")
+        begins = _begins(texts)
         late = begins.str.contains(LATE)
         if not late.any():
             return read(begins)
@@ -404,7 +419,7 @@ def _is_iso(text: str) -> bool:
 
 def _plainly(texts: pl.Series) -> int:
     """The number of texts that are ISO times."""
-    begins = texts.str.replace(RANGE, "").str.replace(LATE, "${1}00:00")
+    begins = _begins(texts).str.replace(LATE, "${1}00:00")
     return int((parse(begins).is_not_null() | parse_zoned(begins).is_not_null()).sum())
 
 
@@ -738,35 +753,47 @@ def _clock_of_half_hours(cell: pl.Expr) -> pl.Expr:
     return pl.concat_str([hours, half])
 
 
+def _date_and_clock(cells: Sequence[pl.Expr], folded: Sequence[str], *, hourly: bool) -> pl.Expr:
+    """One text from a date, a time of day and maybe a fraction or a zone, in columns so called."""
+    joined = cells[0]
+    for cell, name in zip(cells[1:], folded[1:], strict=True):
+        whole = cell.str.replace(r"^(\d+)\.0+$", "${1}")
+        if name in FRACTIONS:
+            joined = pl.concat_str([joined, whole.str.zfill(FRACTIONS[name])], separator=".")
+            continue
+        if name in HALF_HOURS:
+            whole = _clock_of_half_hours(whole)
+        if name in WITHOUT_COLON:
+            whole = whole.str.zfill(4)
+        clock = whole
+        if hourly:  # 15, 1530 and 153000
+            clock = clock.str.replace(r"^(\d{1,2})$", "${1}:00")
+            clock = clock.str.replace(r"^(\d{2})(\d{2})(\d{2})?$", "${1}:${2}:${3}")
+            clock = clock.str.strip_suffix(":")
+        clock = clock.str.replace(r"^(\d{1,2})\.(\d{2})\.(\d{2})$", "${1}:${2}:${3}")
+        clock = clock.str.replace(r"^(\d{1,2})[hH](\d{2})$", "${1}:${2}")
+        clock = clock.str.replace(EMPTY_DAY, "")
+        date = joined.str.replace(MIDNIGHT, "${1}")
+        joined = pl.when(clock.str.contains(r"^\d{1,2}:")).then(date).otherwise(joined)
+        joined = pl.concat_str([joined, clock], separator=" ")
+    return joined
+
+
 def as_one(cells: Sequence[pl.Expr], names: Sequence[str], time_format: str = "") -> pl.Expr:
     """One text from the columns of a time: ISO if their names are parts of it, else joined.
 
-    An hour without minutes gets them, unless the format has none.
+    Three columns or more without names are year, month, day and hour. An hour without minutes gets
+    them, unless the format has none.
     """
-    hourly = not time_format or ":%M" in time_format or time_format in FORMS
-    folded = [name.lower().replace(" ", "_") for name in names]
+    folded = [name.lower().replace(" ", "_").strip("<>") for name in names]
     parts = [next((part for part in PARTS if one in PARTS[part]), "") for one in folded]
     if set(names) <= set(SHORT):
         parts = [SHORT[name] for name in names]
+    if len(names) > 2 and all(re.fullmatch(r"column \d+", name) for name in names):
+        parts = ["year", "month", "day", "hour"][: len(names)]
     if parts[0] != "year" or "" in parts:
-        joined = cells[0]
-        for cell, name in zip(cells[1:], folded[1:], strict=True):
-            whole = cell.str.replace(r"^(\d+)\.0+$", "${1}")
-            if name in HALF_HOURS:
-                whole = _clock_of_half_hours(whole)
-            if name in WITHOUT_COLON:
-                whole = whole.str.zfill(4).str.replace(r"^(\d{2})(\d{2})$", "${1}:${2}")
-            if name in FRACTIONS:
-                joined = pl.concat_str([joined, whole.str.zfill(FRACTIONS[name])], separator=".")
-                continue
-            clock = whole.str.replace(r"^(\d{1,2})$", "${1}:00") if hourly else whole
-            clock = clock.str.replace(r"^(\d{1,2})\.(\d{2})\.(\d{2})$", "${1}:${2}:${3}")
-            clock = clock.str.replace(r"^(\d{1,2})[hH](\d{2})$", "${1}:${2}")
-            clock = clock.str.replace(EMPTY_DAY, "")
-            date = joined.str.replace(MIDNIGHT, "${1}")
-            joined = pl.when(clock.str.contains(r"^\d{1,2}:")).then(date).otherwise(joined)
-            joined = pl.concat_str([joined, clock], separator=" ")
-        return joined
+        hourly = not time_format or ":%M" in time_format or time_format in FORMS
+        return _date_and_clock(cells, folded, hourly=hourly)
     known = {
         part: _number_of_month(cell)
         if part == "month"

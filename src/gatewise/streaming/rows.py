@@ -5,6 +5,7 @@ for is an error.
 """
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -289,6 +290,11 @@ class RowReader:
         """UTC, or local time if steps are days, as `readers.long` has it for files."""
         zone = self.settings.timezone
         if not zone:
+            if (given := _zone_of(cell)) not in ("", "UTC"):
+                raise DataError(
+                    f"The time {str(cell[0])!r} is in the zone {given}, but the run was trained on "
+                    "times without a zone. Give local times without a zone, as in training."
+                )
             return moment
         if times.zone_of(cell) or "%z" in self.settings.time_format:
             there = moment + shift(moment, zone) * 60_000_000
@@ -373,6 +379,13 @@ def _joined(written: Sequence[Any], settings: DataSettings) -> pl.Series:
         return cells[names[0]]
     texts = [pl.col(name).cast(pl.String) for name in names]
     return cells.select(times.as_one(texts, names, settings.time_format).alias("time"))["time"]
+
+
+def _zone_of(cell: pl.Series) -> str:
+    """`times.zone_of` one cell; few texts have a zone, and to parse takes longer than to look."""
+    if cell.dtype == pl.String and not re.search(times.ZONE, cell[0]):
+        return ""
+    return times.zone_of(cell)
 
 
 def _has_size(step: str) -> bool:
