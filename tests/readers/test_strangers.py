@@ -872,3 +872,15 @@ def test_a_remedy_that_changes_nothing_repeats_no_sentence():
     with pytest.raises(DataError) as caught:
         read(DataSettings(target=("y",)), frame, task="forecast")
     assert str(caught.value).lower().count("column 'y' must hold numbers") == 1
+
+
+def test_new_data_are_told_their_own_flaw_alone():
+    """A setting that might mend it is of training, and so is what follows the setting."""
+    frame = pl.DataFrame({"id": ["a", *"b" * 40], "y": ["x", *map(str, range(40))]})
+    settings = DataSettings(target=("y",), id=("id",), layout="long")
+    with pytest.raises(DataError, match="Sequence 'a' has"):
+        read(settings, frame, task="forecast")
+    with pytest.raises(DataError) as caught:
+        read(settings, frame, task="forecast", purpose="predict")
+    assert "but row 1 (counting from 1) has 'x'" in str(caught.value)
+    assert "Sequence" not in str(caught.value)

@@ -33,7 +33,7 @@ class Followed:
         return replace(self, flaws=(flaw, *self.flaws))
 
 
-def tried(first: FlawError, attempt: Attempt, *, flags: bool) -> DataError:
+def tried(first: FlawError, attempt: Attempt, *, flags: bool, deepest: int = DEEPEST) -> DataError:
     """The error about a flaw and those that follow it, with the ways that read the source.
 
     If no way reads the source, the last flaw is one that the user must mend, and the settings are
@@ -43,9 +43,10 @@ def tried(first: FlawError, attempt: Attempt, *, flags: bool) -> DataError:
         first: the flaw.
         attempt: reads the source with these changes of its settings.
         flags: name the settings as options of the command line.
+        deepest: so many flaws are told together.
     """
     first.__traceback__ = None  # it keeps the arrays of the attempt
-    found = _followed(first, {}, attempt, iter(range(MOST_READ)))
+    found = _followed(first, {}, attempt, iter(range(MOST_READ)), deepest)
     last, several = found.flaws[-1], len(found.flaws) > 1
     if found.ways:
         words = _either(found.ways, flags=flags)
@@ -60,17 +61,17 @@ def tried(first: FlawError, attempt: Attempt, *, flags: bool) -> DataError:
 
 
 def _followed(
-    flaw: GatewiseError, before: Changes, attempt: Attempt, left: Iterator[int], depth: int = 1
+    flaw: GatewiseError, before: Changes, attempt: Attempt, left: Iterator[int], depth: int
 ) -> Followed:
-    """The flaws up to the first ways that read the source, else as many as follow each other."""
+    """The flaws up to the first ways that read the source, else up to `depth` that follow."""
     longest = Followed((flaw,), before, [])
     if not isinstance(flaw, FlawError):
         return longest
     working, later = _attempted(flaw, before, attempt, left)
     if working:
         return replace(longest, ways=working)
-    for following, changes in later if depth < DEEPEST else ():
-        found = _followed(following, changes, attempt, left, depth + 1).after(flaw)
+    for following, changes in later if depth > 1 else ():
+        found = _followed(following, changes, attempt, left, depth - 1).after(flaw)
         if found.ways:
             return found
         longest = max(longest, found, key=lambda each: len(each.flaws))

@@ -78,7 +78,10 @@ def read(
         try:
             content = TASKS[task].read(data, settings, purpose)
         except FlawError as flaw:
-            raise remedies.tried(flaw, attempt, flags=purpose == "train") from None
+            training = purpose == "train"
+            # What follows a setting that the run does not have is no flaw of new data.
+            deepest = remedies.DEEPEST if training else 1
+            raise remedies.tried(flaw, attempt, flags=training, deepest=deepest) from None
     data.let_go()
     return content
 
