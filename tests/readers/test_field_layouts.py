@@ -579,3 +579,32 @@ def test_one_negative_nine_among_other_numbers_is_named(tmp_path):
     days = [f"{date(2020, 1, 1) + timedelta(days=k)},{y}" for k, y in enumerate(values)]
     path.write_text("\n".join(["date,rh", *days]))
     assert any("holds -999 in 1 row, far outside" in note for note in of(path, "forecast")[2])
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+def test_a_begin_and_a_rate_above_numbers_are_skipped(tmp_path, columns):
+    """As wristbands of Empatica write them."""
+    head = [", ".join(["1544027337.000000"] * columns), ", ".join(["4.000000"] * columns)]
+    rows = [",".join(str(k % 5 + j) for j in range(columns)) for k in range(60)]
+    path = tmp_path / "EDA.csv"
+    path.write_text("\n".join([*head, *rows]))
+    found, _, notes = of(path, "forecast", target=("column 1",))
+    assert found.values.ravel().tolist() == [k % 5 for k in range(60)]
+    assert any(note.startswith("2 lines above the table are skipped") for note in notes)
+
+
+def test_what_is_less_than_a_limit_is_told_apart_from_a_missing_value(tmp_path):
+    days = [f"{date(2020, 1, 1) + timedelta(days=k)},{k % 9 or '<1'}" for k in range(60)]
+    path = tmp_path / "trend.csv"
+    path.write_text("\n".join(["day,lstm", *days]))
+    with pytest.raises(DataError, match="If '<1' means less than a limit, write a number such as"):
+        of(path, "forecast")
+
+
+def test_one_hour_that_is_missing_may_be_filled_or_be_a_change_of_the_clock(tmp_path):
+    begin = datetime(2004, 10, 30)
+    hours = [begin + timedelta(hours=k) for k in range(72) if k != 26]
+    path = tmp_path / "load.csv"
+    path.write_text("\n".join(["at,load", *(f"{at},{k % 5}" for k, at in enumerate(hours))]))
+    with pytest.raises(DataError, match=r"timezone=\S+ or --set data.gaps=fill \(inserts 1 step"):
+        of(path, "forecast")

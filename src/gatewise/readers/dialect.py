@@ -102,8 +102,9 @@ class Dialect:
         if self.comment:
             listed.append(f"lines that begin with {self.comment!r} are comments (data.comment)")
         if self.skip_rows:
+            what = "header" if self.header_rows else "table"
             listed.append(
-                f"{_lines(self.skip_rows)} above the header {_are(self.skip_rows)} skipped "
+                f"{_lines(self.skip_rows)} above the {what} {_are(self.skip_rows)} skipped "
                 "(data.skip_rows)"
             )
         if self.header_rows > 1:
@@ -224,6 +225,8 @@ def found(head: str, tail: str, expected: str, settings: DataSettings) -> Dialec
     records, top = _records(rest, made), 0
     if not settings.column_names:
         made, top = _headed(made, records, settings)
+    if not (settings.column_names or settings.skip_rows or made.header_rows or top):
+        top = 2 * _begin_and_rate(records)
     above = skipped + max(settings.skip_rows, 0) + _height(lines, top, comment)
     made = replace(made, skip_rows=above)
     made = replace(made, footer_rows=_footer(made, records, tail, settings))
@@ -606,6 +609,19 @@ def _is_row(records: Sequence[Sequence[str]], typed: Sequence[int], width: int) 
     alike = "label" in kinds or below_too
     enough = len(kinds) == 3 if others else alike and len(kinds) > 1
     return enough and not _counted(first)
+
+
+def _begin_and_rate(records: Sequence[Sequence[str]]) -> bool:
+    """True if a begin in seconds since 1970 and a rate stand above the data, as Empatica writes."""
+    if len(records) < FEWEST:
+        return False
+    try:
+        begin, rate, *rest = ([float(cell) for cell in record] for record in records)
+    except ValueError:
+        return False
+    later = max(abs(cell) for record in rest for cell in record)
+    alike = len(set(begin)) == 1 and len(set(rate)) == 1
+    return alike and 1e9 < begin[0] < 4e9 and 0 < rate[0] <= 1e4 and later < 1e8
 
 
 def _footer(dialect: Dialect, records: list[list[str]], tail: str, settings: DataSettings) -> int:

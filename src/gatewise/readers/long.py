@@ -4,6 +4,7 @@ Batches of numbers are copied into one array that grows in place. If the rows ar
 that array is the result.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -270,9 +271,13 @@ def _remedy(
     distinct = texts.unique(maintain_order=True).to_list()
     if len(distinct) > MOST_TEXTS:
         return f"Such cells are {', '.join(map(repr, distinct[:MOST_TEXTS]))} ... Correct them", []
+    if all(re.match(r"[<≤]\s*\d", one) for one in distinct):
+        advice = f"If {distinct[0]!r} means less than a limit, write a number such as half of it"
+    else:
+        advice = "Correct it"
     verb = "means" if len(distinct) == 1 else "mean"
     remark = f"{', '.join(map(repr, distinct))} then {verb} a missing value"
-    return "Correct it", as_missing(distinct, settings, remark)
+    return advice, as_missing(distinct, settings, remark)
 
 
 def _names_columns(table: Table, row: int) -> bool:

@@ -483,10 +483,13 @@ def _without_gaps(
         if local and (zone := zone_without_gaps(times.view(np.int64), ids)):
             raise FlawError(
                 f"{origin.name}: {_irregularity(grid, gaps, off)}, the first between "
-                f"{_between(times, sequences, origin, gaps[0])}. The clock was set forward there, "
-                f"as in {zone}.",
-                advice="Write the times with their offsets from UTC",
-                ways=[Way({"timezone": zone})],
+                f"{_between(times, sequences, origin, gaps[0])}. If these are local times, the "
+                f"clock was set forward there, as in {zone}.",
+                advice="Write the times with their offsets from UTC, or add the steps",
+                ways=[
+                    Way({"timezone": zone}),
+                    Way({"gaps": "fill"}, f"inserts {_amount(steps, 'step')}"),
+                ],
             )
         raise FlawError(
             f"{origin.name}: {_irregularity(grid, gaps, off)}, the first between "
