@@ -608,3 +608,28 @@ def test_one_hour_that_is_missing_may_be_filled_or_be_a_change_of_the_clock(tmp_
     path.write_text("\n".join(["at,load", *(f"{at},{k % 5}" for k, at in enumerate(hours))]))
     with pytest.raises(DataError, match=r"timezone=\S+ or --set data.gaps=fill \(inserts 1 step"):
         of(path, "forecast")
+
+
+def test_one_of_several_tables_of_a_json_file_is_named(tmp_path):
+    """As Open-Meteo answers if both are asked for."""
+    hours = [f"{datetime(2024, 1, 1) + timedelta(hours=k):%Y-%m-%dT%H:%M}" for k in range(72)]
+    content = {
+        "latitude": 52.5,
+        "hourly": {"time": hours, "rain": [k % 5 for k in range(72)]},
+        "daily": {"time": [one[:10] for one in hours[::24]], "rain_sum": [1, 2, 3]},
+    }
+    path = tmp_path / "meteo.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"'hourly', 'daily'. Name one of them: .*json#hourly"):
+        of(path, "forecast")
+    found, settings, _ = of(f"{path}#hourly", "forecast")
+    assert (found.values.ravel().tolist(), settings.target) == (
+        [k % 5 for k in range(72)],
+        ("rain",),
+    )
+    with pytest.raises(
+        DataError, match="meteo.json has no table 'weekly'. Its tables: 'hourly', 'da"
+    ):
+        of(f"{path}#weekly", "forecast")
+    with pytest.raises(DataError, match="There is no file|cannot be read"):
+        of(f"{tmp_path}/no.json#hourly", "forecast")

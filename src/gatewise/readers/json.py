@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,12 @@ import polars as pl
 
 from gatewise.errors import DataError
 from gatewise.readers import gluonts, times
+from gatewise.readers.archives import MARK
 from gatewise.readers.files import File, other_encoding, reading
 from gatewise.readers.tables import Table, of_frame
 
 DEEPEST = 30  # objects within each other, because Polars takes cubic time: minutes for 900
+WITHIN = f".json{MARK}"  # before the keys that lead to a table
 SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # half of an escaped character, or a whole pair
 
 
@@ -85,21 +88,26 @@ def _of_rows(name: str, content: Any) -> pl.DataFrame:
 def json_table(source: File, encoding: str = "utf-8") -> Table:
     """Read a JSON file with a list of objects, or with one list for each column.
 
-    Either may stand within objects, as in {"data": [...]} or {"hourly": {"time": [...], ...}}.
+    Either may stand within objects, as in {"data": [...]} or {"hourly": {"time": [...], ...}}; of
+    several, `file.json#hourly` names one.
 
     A file with one object per line is read as that, as many data sets are published.
 
     Raises:
         DataError: the file is empty or damaged, or holds something else or several tables.
     """
-    name = str(source.path)
+    before, mark, wanted = str(source.path).partition(WITHIN)
+    name = f"{before}.json" if mark else str(source.path)
+    source = replace(source, path=Path(name))
     with reading(name, encoding), source.opened(encoding) as file:
         text = file.read()
-        if _are_lines(text):
+        if not mark and _are_lines(text):
             return json_lines(source, encoding)
         content = parsed(text, name)
         _refuse_deep(name, text)
     notes: tuple[str, ...] = ()
+    if mark:
+        content = _named(content, wanted, name)
     if (answers := _of_prometheus(content, name)) is not None:
         content, notes = answers, (PROMETHEUS,)
     content = _of_viewer(content)
@@ -131,6 +139,15 @@ def _are_lines(text: bytes) -> bool:
         return False
 
 
+def _named(content: Any, wanted: str, name: str) -> Any:
+    """The table within objects to which these keys lead."""
+    found = dict(_tables(content))
+    if wanted not in found:
+        listed = ", ".join(map(repr, list(found)[:8])) or "none"
+        raise DataError(f"{name} has no table {wanted!r}. Its tables: {listed}.")
+    return found[wanted]
+
+
 def _inner(content: Any, name: str) -> tuple[str, Any]:
     """The keys that lead to the only table within objects, and the table.
 
@@ -145,7 +162,8 @@ def _inner(content: Any, name: str) -> tuple[str, Any]:
             f"{name} must hold a list of objects with the same keys, or a list for each column."
         )
     listed = ", ".join(repr(where) for where, _ in found[:8])
-    raise DataError(f"{name} holds {len(found)} tables: {listed}. Save one as a file of its own.")
+    one = f"{name}{MARK}{found[0][0]}"
+    raise DataError(f"{name} holds {len(found)} tables: {listed}. Name one of them: {one}.")
 
 
 def _tables(content: Any, where: str = "") -> Iterator[tuple[str, Any]]:

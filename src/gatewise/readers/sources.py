@@ -30,7 +30,7 @@ from gatewise.readers import (
 from gatewise.readers.arrays import Arrays
 from gatewise.readers.delimited import delimited
 from gatewise.readers.files import File, file_of, unpacked
-from gatewise.readers.json import json_lines, json_table
+from gatewise.readers.json import WITHIN, json_lines, json_table
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 
@@ -88,7 +88,7 @@ class Opened:
             return File(place)
         if (packed := archives.chosen(place, MEMBERS)) is not None:
             return unpacked(*packed)
-        if SHEET in place.name or arrays.PART in place.name:
+        if any(mark in place.name for mark in PARTS):
             return File(place)
         return file_of(found(self.named))
 
@@ -234,7 +234,7 @@ REMEDIES = {
     **dict.fromkeys((".h5", ".hdf5", ".pkl", ".feather", ".orc", ".sas7bdat", ".dta"), _IN_PANDAS),
 }
 PACKED = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
-SHEET = f".xlsx{archives.MARK}"  # before the name of a sheet
+PARTS = (f".xlsx{archives.MARK}", WITHIN, arrays.PART)  # before a sheet, a table or a part
 MEMBERS = tuple(ending for ending in READERS if ending not in (".parquet", ".npz", ".npy", ".idx"))
 
 
@@ -269,7 +269,8 @@ def _kind(file: File) -> str:
     path, name = file.path, file.name
     if name.endswith("ubyte") or arrays.is_idx(name):
         return ".idx"
-    suffix = ".xlsx" if SHEET in name else ".npz" if arrays.PART in name else Path(name).suffix
+    marked = (mark.removesuffix(archives.MARK) for mark in PARTS if mark in name)
+    suffix = next(marked, Path(name).suffix)
     packable = suffix not in (".parquet", ".npz", ".npy", ".xlsx")
     if suffix in READERS and (packable or path.suffix != ".gz"):
         return suffix
