@@ -361,13 +361,14 @@ def _refuse_gap(time: Any, last: Any, step: str, *, fills: bool, ahead: bool) ->
     if fills:
         raise GapError(
             f"The time {_shown(time)} is {away}, and data.gaps=fill inserts at most "
-            f"{MOST_MISSING:,} whole steps. Send each step."
+            f"{MOST_MISSING:,} whole steps. Send each step, or finish the sequence and begin "
+            "another."
         )
     if ahead:
         raise DataError(f"The time {_shown(time)} is {away}. Send each step.")
     raise GapError(
-        f"The time {_shown(time)} is {away}. Send each step; or train with data.gaps=fill, which "
-        "inserts missing steps."
+        f"The time {_shown(time)} is {away}. Send each step, or finish the sequence and begin "
+        "another; or train with data.gaps=fill, which inserts missing steps."
     )
 
 
