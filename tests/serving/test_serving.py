@@ -248,6 +248,8 @@ def test_tensors_of_the_inference_protocol_are_columns(port, classify_run):
         {"inputs": [{"name": "x", "shape": [2], "datatype": [[]], "data": [1, 2]}]},
         {"inputs": [{"name": "x", "shape": [2], "datatype": "FP32", "data": [1, [2]]}]},
         {"inputs": [{"name": "x", "shape": [3], "datatype": "INT8", "data": [1, 2]}]},
+        {"inputs": [{"name": "x", "shape": [2], "datatype": "INT8", "data": [1, 400]}]},
+        {"inputs": [{"name": "x", "shape": [2], "datatype": "INT64", "data": [1, 0.5]}]},
         {"inputs": [{"name": "x", "shape": [1], "datatype": "BYTES", "data": [None]}]},
         {
             "inputs": [

@@ -227,13 +227,17 @@ def _from_json(name: str, data: Any, shape: list[int], datatype: str) -> Any:
             raise Refusal(400, f"Tensor '{name}' must be a list of texts, of the shape [rows].")
         _refuse_other_size(name, len(data), shape)
         return data
-    real = np.dtype(TYPES[datatype]).kind == "f"
+    kind = np.dtype(TYPES[datatype])
     try:
-        array = np.asarray(data, dtype=np.float64 if real else None)
+        array = np.asarray(data, dtype=np.float64 if kind.kind == "f" else None)
     except (TypeError, ValueError, OverflowError):
         array = np.empty(0, dtype=object)
     if array.dtype.kind not in "biuf":
         raise Refusal(400, f"Tensor '{name}' must hold numbers ({datatype}), as many in each row.")
+    with np.errstate(invalid="ignore"):
+        outside = kind.kind != "f" and bool((array.astype(kind) != array).any())
+    if outside:
+        raise Refusal(400, f"Tensor '{name}' holds a value that no {datatype} can be.")
     _refuse_other_size(name, array.size, shape)
     return array.reshape(shape)
 
