@@ -45,6 +45,14 @@ class FlawError(DataError):
         self.flaw, self.advice, self.ways = flaw, advice, tuple(ways)
 
 
+class OrderError(DataError):
+    """The time of a row of a stream is not after that of the last one."""
+
+
+class GapError(DataError):
+    """Steps are missing before a row of a stream, so that it can only begin another sequence."""
+
+
 class ConfigError(GatewiseError):
     """A setting is unknown, has the wrong type or contradicts another setting."""
 

@@ -25,7 +25,7 @@ def module_of(path: str) -> ModuleType:
     return module
 
 
-def failure(error: Exception) -> str:
+def failure(error: BaseException) -> str:
     """What went wrong in the user's code, and the last line of it that ran."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not _is_foreign(frame.filename)]

@@ -5,6 +5,7 @@ import zipfile
 from datetime import date, datetime, timedelta
 
 import numpy as np
+import polars as pl
 import pytest
 
 from gatewise.data.sequences import texts_of
@@ -633,3 +634,79 @@ def test_one_of_several_tables_of_a_json_file_is_named(tmp_path):
         of(f"{path}#weekly", "forecast")
     with pytest.raises(DataError, match="There is no file|cannot be read"):
         of(f"{tmp_path}/no.json#hourly", "forecast")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "txt"])
+def test_folders_of_parts_are_no_labels(tmp_path, suffix):
+    """As the archive of IMDB has them: train/pos, train/neg, test/pos, test/neg."""
+    for part, label, k in [(p, c, k) for p in ("train", "test") for c in "ab" for k in range(6)]:
+        folder = tmp_path / part / label
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = [f"{k + j},{j % 3}" for j in range(12)]
+        text = "\n".join(["x,y", *rows]) if suffix == "csv" else f"a text of {label} with words {k}"
+        (folder / f"{k}.{suffix}").write_text(text)
+    with pytest.raises(
+        DataError, match="holds the parts 'test', 'train', which are no labels"
+    ) as e:
+        guess_task(DataSettings(), tmp_path)
+        of(tmp_path, "classify")
+    assert f"Give {tmp_path}/train, and --set data.test={tmp_path}/test" in str(e.value)
+    (tmp_path / "train" / "README.txt").write_text("about the data")
+    found, _, _ = of(tmp_path / "train", "classify")
+    assert (len(found), set(found.labels.tolist())) == (12, {"a", "b"})
+
+
+def test_a_table_of_labels_must_not_contradict_itself(tmp_path):
+    for k in range(6):
+        (tmp_path / f"r{k}.csv").write_text("\n".join(["x", *(str(k + j) for j in range(9))]))
+    rows = [f"r{k}.csv,{'ab'[k % 2]}" for k in range(6)]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,label", *rows, "r9.csv,a"]))
+    notes = of(tmp_path, "classify")[2]
+    assert "in labels.csv, 1 name has no file; the first is 'r9'" in notes
+    (tmp_path / "labels.csv").write_text("\n".join(["file,label", *rows, "r3.csv,a"]))
+    with pytest.raises(
+        DataError, match="labels.csv names 'r3.csv' twice, with other cells: b and a"
+    ):
+        of(tmp_path, "classify")
+
+
+@pytest.mark.parametrize("cells", [12, 24])
+def test_a_footer_below_months_or_hours_is_one_line(tmp_path, cells):
+    names = "Year,Jan,Feb,Mar,Apr,May,Jun,Jul,Aug,Sep,Oct,Nov,Dec"
+    if cells == 24:
+        names = ",".join(["date", *(f"h{k:02}" for k in range(24))])
+    day = date(2020, 1, 1)
+    begins = [1990 + k if cells == 12 else day + timedelta(days=k) for k in range(15)]
+    rows = [",".join([str(one), *(str(k) for k in range(cells))]) for one in begins]
+    path = tmp_path / "rows.csv"
+    path.write_text("\n".join([names, *rows, ",".join(["Mean", *["5"] * cells])]))
+    with pytest.raises(DataError, match=r"data.footer_rows=1 \(leaves out the last row\)"):
+        of(path, "forecast")
+    assert len(of(path, "forecast", footer_rows=1)[0].values) == 15 * cells
+
+
+def test_a_category_beside_times_is_no_zone():
+    times = [datetime(2024, 1, 1) + timedelta(hours=k) for k in range(48)]
+    frame = pl.DataFrame({"at": times, "kind": ["a", "b"] * 24, "x": range(48)})
+    frame = frame.with_columns(pl.col("kind").cast(pl.Categorical))
+    found, settings, _ = read(DataSettings(target=("x",)), frame, task="forecast")
+    assert (settings.time, len(found.values)) == (("at",), 48)
+
+
+def test_dots_may_stand_in_am_and_pm(tmp_path):
+    hours = [datetime(2024, 1, 1) + timedelta(hours=k) for k in range(48)]
+    marks = ["a.m." if at.hour < 12 else "p.m." for at in hours]
+    rows = [f"{at:%d.%m.%Y %I:%M} {mark},{at.hour}" for at, mark in zip(hours, marks, strict=True)]
+    path = tmp_path / "clock.csv"
+    path.write_text("\n".join(["time,x", *rows]))
+    found, _, _ = of(path, "forecast")
+    np.testing.assert_array_equal(found.times, np.array(hours, "M8[us]"))
+
+
+def test_a_frequency_of_monash_that_is_not_known_is_named(tmp_path):
+    path = tmp_path / "births.tsf"
+    path.write_text(TSF.replace("monthly", "fortnightly"))
+    assert guess_task(DataSettings(), path)[0] == "forecast"
+    found, _, notes = of(path, "forecast", missing="previous")
+    assert found.times.tolist() == [0, 1, 2, 0, 1, 2, 3]
+    assert any("the frequency of 'fortnightly' is not known" in note for note in notes)

@@ -257,7 +257,7 @@ def test_the_answer_of_a_service_holds_one_table(tmp_path):
     assert found.values.ravel().tolist() == VALUES
     assert "the table is read from 'hourly'" in notes
     path.write_text(json.dumps(answer | {"daily": answer["hourly"]}))
-    with pytest.raises(DataError, match="2 tables: 'hourly', 'daily'. Save one"):
+    with pytest.raises(DataError, match="2 tables: 'hourly', 'daily'. Name one"):
         read(DataSettings(), path, task="forecast")
 
 

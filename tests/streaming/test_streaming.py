@@ -454,6 +454,33 @@ def test_after_a_line_that_is_left_out_the_sequence_begins_anew(forecast_run, se
         answered(gatewise.Stream(forecast_run), text)
 
 
+def test_without_times_a_line_that_is_left_out_ends_the_sequence(classify_run):
+    """Nothing else would show that a step is missing; ids that lost no line go on."""
+    said = []
+    text = "x,y\n1,2\n3,4\nbad,4\n5,6\n7,8\n"
+    found = answered(gatewise.Stream(classify_run), text, said.append)
+    assert [line.split(",")[0] for line in found[1:]] == ["1", "2", "1", "2"]
+    assert [one.partition(":")[0] for one in said] == ["Line 4", "Line 5"]
+    assert "A line before it was left out. The sequence begins anew" in said[1]
+    said.clear()
+    rows = ["id,x,y", "a,1,2", "b,1,2", "a,bad,2", "b,3,4", "a,3,4"]
+    found = answered(gatewise.Stream(classify_run), "\n".join(rows), said.append)
+    steps = [tuple(line.split(",")[:2]) for line in found[1:]]
+    assert sorted(set(steps)) == [("a", "1"), ("b", "1"), ("b", "2")]
+
+
+def test_a_new_file_whose_times_go_back_begins_the_sequence_anew(forecast_run, series_file):
+    whole = series_file.read_text(encoding="utf-8")
+    said, out = [], []
+    chunks = [whole.encode(), None, whole.encode(), b""]
+    stream = gatewise.Stream(forecast_run)
+    lines.answer(stream, chunks, write=out.append, complain=said.append)
+    once = answered(gatewise.Stream(forecast_run), whole)
+    assert "".join(out).splitlines() == [*once, *once[1:]]
+    assert len(said) == 1
+    assert "The times of the new file go back. The sequence begins anew" in said[0]
+
+
 def test_a_header_without_the_times_that_the_run_reads_is_refused(forecast_run):
     with pytest.raises(ConfigError, match="it has no day.*--columns day,load"):
         answered(gatewise.Stream(forecast_run), "load\n1\n")

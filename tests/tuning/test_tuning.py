@@ -109,6 +109,10 @@ def test_the_same_command_continues_the_search(tuned, series_file):
         ({"space": {"network": {"dropout": 2.0}}}, "network.dropout must be between 0 and 1"),
         ({"space": {"network": {"dropout": {"low": 0.0, "high": 0.5, "log": True}}}}, "above 0"),
         ({"settings": SETTINGS | {"split": {"validation": 0.0}}}, "split.validation"),
+        ({"space": {"evaluation": {"metric": ["mae", "mse"]}}}, "the same for all trials"),
+        ({"space": {"data": {"past": ["x"]}}}, "names data.past, which must be the same"),
+        ({"space": {"task": {"horizon": [3, 6]}}}, "names task.horizon"),
+        ({"space": {"training": {"monitor": ["mse"]}}}, "names training.monitor"),
     ],
 )
 def test_a_wrong_search_is_refused(tuned, series_file, change, reason):

@@ -79,7 +79,7 @@ def _loaded(reference: str) -> Any:
         raise ConfigError(f"--baseline {reference}: there is no file {place}.")
     try:
         module = module_of(place) if place.endswith(".py") else _from_name(place)
-    except Exception as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise ConfigError(
             f"--baseline {reference} cannot be imported: {failure(error)}."
         ) from error
@@ -106,7 +106,7 @@ def called(custom: Custom, *given: Any) -> Any:
     """
     try:
         return custom.function(*given)
-    except Exception as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise ConfigError(f"The baseline '{custom.name}' failed: {failure(error)}.") from error
 
 
@@ -137,7 +137,7 @@ def numbers(custom: Custom, answers: Any, wanted: str) -> Array:
         ConfigError: they are no numbers, or some are NaN or infinite.
     """
     try:
-        if answers is None:
+        if answers is None or np.iscomplexobj(answers):
             raise TypeError
         values = np.asarray(answers, dtype=np.float64)
     except (TypeError, ValueError):

@@ -13,7 +13,7 @@ import polars as pl
 
 from gatewise.data.sequences import Sequences, from_texts
 from gatewise.errors import ConfigError, DataError
-from gatewise.readers import fixed, folders, matrices, ragged, tables, texts
+from gatewise.readers import archives, fixed, folders, matrices, ragged, tables, texts
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.dialect import DATA, SEPARATORS, is_drawn
 from gatewise.readers.files import ANY, File, reading
@@ -156,10 +156,17 @@ def labelled(opened: Opened, settings: DataSettings) -> tuple[Table, DataSetting
         return None
     path = placed(opened.named)
     if path.is_dir():
-        files = _bare_texts_in(path)
+        if matrices.signals_of(path):
+            return None
+        files = [
+            one
+            for one in _bare_texts_in(path)
+            if one.parent != path or not archives.ABOUT.match(one.name)
+        ]
         names = [file.parent.relative_to(path).as_posix() for file in files]
         if len(set(names)) < 2 or "." in names:
             return None
+        folders.refuse_parts(str(path), names)
         texts_read = [_text(File(file), settings).strip() for file in files]
         ids = [file.relative_to(path).as_posix() for file in files]
         frame = pl.DataFrame({"id": ids, "text": texts_read, "label": names})

@@ -7,18 +7,21 @@ tables if such a table names them.
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import polars as pl
 
 from gatewise.errors import DataError
 from gatewise.readers import archives
 from gatewise.readers.cells import SAMPLE
+from gatewise.readers.columns import PARTS
 from gatewise.readers.delimited import delimited
 from gatewise.readers.files import File, unpacked
+from gatewise.readers.roles import listing
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 
@@ -41,14 +44,24 @@ class Part:
 def holds_tables(path: Path) -> bool:
     """True for a folder with a table, and for an archive with several tables and nothing else.
 
-    An archive may also hold a table that names texts.
+    An archive may also hold a table that names texts, and a README beside folders of tables.
     """
     if path.is_dir():
         return any(_is_table(name) for name in names_in(path))
     if not archives.is_archive(path):
         return False
     names = names_in(path)
-    return len(names) > 1 and (all(map(_is_table, names)) or bool(_named_texts(path, names)))
+    tables = [name for name in names if _is_table(name)]
+    beside = [name for name in names if name not in tables]
+    if len({PurePosixPath(name).parent for name in tables}) > 1:  # the folders of labels
+        beside = [name for name in beside if not _is_about(name)]
+    return len(tables) > 1 and not beside or len(names) > 1 and bool(_named_texts(path, names))
+
+
+def _is_about(name: str) -> bool:
+    """True for what stands beside data: a README, a licence, what Windows keeps."""
+    file = PurePosixPath(name).name
+    return archives.ABOUT.match(file) is not None or file in ("Thumbs.db", "desktop.ini")
 
 
 def _is_table(name: str) -> bool:
@@ -155,11 +168,16 @@ def _labelled(source: str, parts: list[Part]) -> tuple[list[Part], list[str]]:
         key = dict(zip((one.name for one in parts), keys, strict=True))
         rows = pl.concat(list(part.table.batches(part.table.columns)))
         others = [one for one in part.table.columns if one != column]
-        known = {
-            _stem(str(row[column])): {name: row[name] for name in others}
-            for row in rows.iter_rows(named=True)
-        }
+        known: dict[str, dict[str, Any]] = {}
+        for row in rows.iter_rows(named=True):
+            file, cells = _stem(str(row[column])), {name: row[name] for name in others}
+            if known.setdefault(file, cells) != cells:
+                raise DataError(
+                    f"{source}: {part.name} names {str(row[column])!r} twice, with other cells: "
+                    f"{_shown(known[file])} and {_shown(cells)}. Keep one row for each file."
+                )
         rest = [one for one in parts if one is not part]
+        absent = sorted(known.keys() - {key[one.name] for one in rest})
         if taken := sorted(set(others) & set(rest[0].table.columns)):
             raise DataError(
                 f"{source}: {part.name} names the other files, but both have a column {taken[0]!r}."
@@ -170,15 +188,37 @@ def _labelled(source: str, parts: list[Part]) -> tuple[list[Part], list[str]]:
             replace(one, cells={ID: one.stem, **known.get(key[one.name], nothing)}) for one in rest
         ]
         shown = ", ".join(map(repr, others[:4]))
-        return made, [f"the table {part.name} names the other files, which get its columns {shown}"]
+        notes = [f"the table {part.name} names the other files, which get its columns {shown}"]
+        if absent:
+            count = f"{len(absent)} names have no file" if len(absent) > 1 else "1 name has no file"
+            notes.append(f"in {part.name}, {count}; the first is {absent[0]!r}")
+        return made, notes
     folders = [PurePosixPath(stem).parent.as_posix() for stem in stems]
     if len(set(folders)) > 1 and "." not in folders and LABEL not in parts[0].table.columns:
+        refuse_parts(source, folders)
         made = [
             replace(part, cells={ID: part.stem, LABEL: folder})
             for part, folder in zip(parts, folders, strict=True)
         ]
         return made, [f"the folder of a file is taken as its label ({LABEL!r})"]
     return [replace(one, cells={ID: one.stem}) for one in parts], []
+
+
+def refuse_parts(source: str, folders: Iterable[str]) -> None:
+    """Refuse folders that are parts, such as train and test, and no labels."""
+    tops = sorted({folder.partition("/")[0] for folder in folders})
+    if len(tops) < 2 or not {top.lower() for top in tops} <= PARTS:
+        return
+    first = next((top for top in tops if top.lower().startswith("train")), tops[0])
+    other = next(top for top in tops if top != first)
+    raise DataError(
+        f"{source} holds the parts {listing(tops)}, which are no labels. Give {source}/{first}, "
+        f"and --set data.test={source}/{other}; unpack an archive first."
+    )
+
+
+def _shown(cells: Mapping[str, Any]) -> str:
+    return ", ".join(str(cell) for cell in cells.values())
 
 
 def _keys(stems: list[str]) -> list[list[str]]:

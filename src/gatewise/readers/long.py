@@ -16,7 +16,7 @@ import polars as pl
 from gatewise.data.calendar import shift
 from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import DataError, FlawError, Way
-from gatewise.readers import columns, marks, roles, time_columns, times
+from gatewise.readers import columns, marks, roles, time_columns, times, units
 from gatewise.readers.cells import as_number, as_text, missing_numbers
 from gatewise.readers.dialect import MOST_BELOW
 from gatewise.readers.labels import as_label, flags, missing_labels
@@ -269,6 +269,8 @@ def _remedy(
     if lines and (below := _at_the_end(bad)):
         return "Remove the last rows", [_without_footer(table, below)]
     distinct = texts.unique(maintain_order=True).to_list()
+    if any(units.LACKING in one for one in distinct):
+        return "Write the same sign in every cell, or in none", []
     if len(distinct) > MOST_TEXTS:
         return f"Such cells are {', '.join(map(repr, distinct[:MOST_TEXTS]))} ... Correct them", []
     if all(re.match(r"[<≤]\s*\d", one) for one in distinct):
@@ -307,8 +309,9 @@ def as_missing(texts: Sequence[str], settings: DataSettings, remark: str = "") -
 def _without_footer(table: Table, below: int) -> Way:
     """The way to leave out the last rows of a text file."""
     assert table.dialect is not None
-    rows = below + table.dialect.footer_rows
-    return Way({"footer_rows": rows}, f"leaves out the last {_rows(below)}")
+    lines = -(-below // table.each)
+    rows = lines + table.dialect.footer_rows
+    return Way({"footer_rows": rows}, f"leaves out the last {_rows(lines)}")
 
 
 def _rows(count: int) -> str:

@@ -87,6 +87,7 @@ def _stacked(table: Table, others: list[str], parts: list[str], missing: Sequenc
         batches=batches,
         notes=(*table.notes, note),
         dialect=table.dialect,
+        each=len(parts),
         place=lambda row: f"column {parts[row % len(parts)]!r} of {table.at(row // len(parts))}",
     )
 

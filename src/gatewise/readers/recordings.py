@@ -46,6 +46,7 @@ COLUMNS = ("path", "file", "filename", "file_name", "wav", "audio", "sound", "re
 TRANSCRIPTS = ("text", "transcript", "transcription", "sentence", "label")
 CLIPS = "clips"  # the folder of the recordings of Common Voice, beside its tables
 SPEAKERS = ("client_id", "speaker")  # columns of the speakers, of Common Voice and of Kaldi
+SPANNED = re.compile(r"\d+ \d+ (?=\D)")  # the first and the last sample, as TIMIT writes them
 METADATA = "metadata.csv"  # the transcripts of LJSpeech: name|text|normalised text
 MOST_SEARCHED = 200_000  # files below a table that are looked at, because it may lie anywhere
 BLOCK = 1 << 20  # samples to read at once, so that long recordings need little memory
@@ -511,7 +512,14 @@ def _transcripts(place: Place, settings: DataSettings) -> dict[str, str]:
         elif len(by_name) == len(stems) and (stem := by_name.get(PurePosixPath(other).stem, "")):
             # In a folder of its own, as VCTK keeps them.
             transcripts.setdefault(stem, _spaced(place.lines(other, settings.encoding)))
-    return {name: text for name, text in transcripts.items() if name in stems}
+    return _without_spans({name: text for name, text in transcripts.items() if name in stems})
+
+
+def _without_spans(transcripts: dict[str, str]) -> dict[str, str]:
+    """The transcripts without the first and the last sample, if all of them begin with these."""
+    if not all(map(SPANNED.match, transcripts.values())):
+        return transcripts
+    return {name: SPANNED.sub("", text) for name, text in transcripts.items()}
 
 
 def _spaced(lines: Sequence[str]) -> str:

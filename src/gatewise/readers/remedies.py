@@ -92,7 +92,8 @@ def _attempted(
             attempt(changes)
         except GatewiseError as following:
             following.__traceback__ = None
-            later.append((following, changes))
+            if str(following) != str(flaw):  # else the settings changed nothing
+                later.append((following, changes))
         else:
             working.append(Way(changes, way.remark))
     return working, later
@@ -104,8 +105,7 @@ def _together(flaws: Sequence[GatewiseError]) -> str:
     name = first.partition(": ")[0]
     rest = [text.removeprefix(f"{name}: ") for text in rest]
     rest = [text if text.startswith(name) else text[:1].upper() + text[1:] for text in rest]
-    again = first.removeprefix(f"{name}: ").lower()  # a remedy that changed nothing
-    return " ".join([first, *(text for text in rest if text.lower() != again)])
+    return " ".join([first, *rest])
 
 
 def _either(ways: list[Way], *, flags: bool) -> str:

@@ -40,6 +40,7 @@ class Table:
     notes: tuple[str, ...] = ()
     dialect: Dialect | None = None  # how a text file writes it; None for other tables
     place: Callable[[int], str] | None = None  # names a row of several files; None for one file
+    each: int = 1  # rows that are made of each line of the file
     left_out: Collection[int] = ()  # rows that batches leave out, counted from 0
     _kinds: dict[tuple[str, ...], Mapping[str, str]] = field(default_factory=dict, init=False)
 

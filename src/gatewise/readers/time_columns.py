@@ -92,7 +92,7 @@ def _time_parts(table: Table, settings: DataSettings, kinds: Kinds) -> tuple[str
 def _zone(table: Table, moments: Sequence[str], free: Sequence[str], kinds: Kinds) -> str:
     """The column of abbreviations of zones without which times repeat: EDT, EST; "" for none."""
     for name in free:
-        if kinds[name] != "text" or name in moments:
+        if kinds[name] != "text" or name in moments or table.sample[name].dtype != pl.String:
             continue
         cells = table.sample[name].drop_nulls().str.strip_chars()
         zones = cells.n_unique() > 1 and cells.is_in([*times.ABBREVIATIONS, "UTC", "Z"]).all()

@@ -366,6 +366,7 @@ def _in_english(texts: pl.Series) -> pl.Series:
 def _begins(texts: pl.Series) -> pl.Series:
     """The begins of ranges, with the signs of ISO 8601 in place of some that programs write."""
     texts = texts.str.replace(RANGE, "").str.replace(" @ ", " ", literal=True)  # as Kibana does
+    texts = texts.str.replace(r"([AaPp])\. ?([Mm])\.$", "${1}${2}")
     texts = texts.str.replace(r"^(\d{4}) (\d{1,2}) (\d{1,2})\b", "${1}-${2}-${3}")
     if not texts.str.contains(CHINESE).any():
         return texts

@@ -57,10 +57,20 @@ def read(file: File) -> Table:
     if not parts:
         raise DataError(f"{name} holds no series below @data.")
     table = of_frame(pl.concat(parts, how="vertical_relaxed"), name)
-    if not horizon:
-        return table
-    note = f"the file names a horizon of {horizon} steps, which --horizon {horizon} forecasts"
-    return replace(table, notes=(note,))
+    notes = []
+    if any(kind == "date" for _, kind in attributes) and not _step_of(frequency):
+        given = f"of {frequency!r} is not known" if frequency else "is not given"
+        notes.append(f"steps are counted, because the frequency {given} (@frequency)")
+    if horizon:
+        notes.append(
+            f"the file names a horizon of {horizon} steps, which --horizon {horizon} forecasts"
+        )
+    return replace(table, notes=tuple(notes))
+
+
+def _step_of(frequency: str) -> tuple[int, str] | None:
+    """The step of a frequency, in units of Polars; None for one that is not known."""
+    return STEPS.get(re.sub(r"\W", "_", frequency))
 
 
 def _header(lines: list[str], name: str) -> tuple[list[tuple[str, str]], dict[str, str], int]:
@@ -92,7 +102,9 @@ def _series(
     known = dict(zip((one for one, _ in attributes), parts, strict=False))
     columns = {"id": pl.Series([known.get("series_name", where)] * len(values))}
     start = next((known[one] for one, kind in attributes if kind == "date"), "")
-    step = STEPS.get(re.sub(r"\W", "_", frequency))
+    step = _step_of(frequency)
+    if start and not step:
+        columns["time"] = pl.Series(np.arange(len(values)))
     if start and step:
         try:
             first = datetime.strptime(start.strip(), START)

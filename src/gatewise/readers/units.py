@@ -22,6 +22,7 @@ UNIT = (
     r"(\s+\p{L}[^\s\d]*|\p{L}[^\s\d]+|\s*[°µ]\s?\p{L}[^\s\d]*)\s*$"
 )
 # What a spreadsheet writes around a cell that must stay text: '5 and ="5".
+LACKING = "(without the sign"  # behind a number that others of its column have signs beside
 TEXT_MARK = "'"
 MARKED_TEXT = r"^\s*(?:'([+\-−.]?\d[\d\s.,:/+\-−TZ]*)|=\"(.*)\")\s*$"
 FOOTNOTE = "*"
@@ -152,7 +153,7 @@ def plain(cells: pl.Expr, sign: str) -> pl.Expr:
     number = minus.str.replace("−", "-", literal=True) + parts.field("5").str.strip_chars()
     # 0.12 among percents may be a fraction, and 5 among dollars another currency.
     lacking = here.is_null() & parts.field("5").is_not_null() & (parts.field("5") != "")
-    remark = pl.format("{} (without the sign {})", cells, pl.lit(sign))
+    remark = pl.format(f"{{}} {LACKING} {{}})", cells, pl.lit(sign))
     return pl.when(here == sign).then(number).when(lacking).then(remark).otherwise(cells)
 
 

@@ -11,6 +11,7 @@ import polars as pl
 
 from gatewise.arguments import experiment_for, flags, names_of
 from gatewise.data.calendar import shift
+from gatewise.errors import GatewiseError
 from gatewise.judging.protocol import planned
 from gatewise.readers import folders
 from gatewise.readers.sources import Opened, placed
@@ -100,7 +101,10 @@ def _counted(sequences: Mapping[str, Any]) -> str:
 
 def _columns(source: Opened, settings: DataSettings) -> list[dict[str, str]]:
     """The columns of a table with kind, first value and role; [] for other data."""
-    table = _table(source)
+    try:
+        table = _table(source)
+    except GatewiseError:  # an archive of recordings, which is no table
+        table = None
     if table is None:
         return []
     roles = {

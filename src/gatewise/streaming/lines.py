@@ -4,17 +4,16 @@ import csv
 import io
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from gatewise.errors import ConfigError, DataError
+from gatewise.errors import ConfigError, DataError, GapError, OrderError
 from gatewise.readers.json import parsed
 from gatewise.runs.artefact import finite
 from gatewise.streaming.memory import id_of
 from gatewise.streaming.plan import Answer
-from gatewise.streaming.rows import GapError
 from gatewise.streaming.sounds import place_of
 from gatewise.streaming.sources import lines
 from gatewise.streaming.stream import Stream, advance
@@ -56,16 +55,17 @@ def answer(
         _answer_samples(first, chunks, printer)
         return 0
     reader = _Lines(first, columns)
-    used = _Used(complain)
     streams: dict[str, Stream] = {}
+    used = _Used(complain, streams)
     for some in lines(chunks):
         if some is None:
-            reader.began = True
+            reader.began, used.restarted = True, set(streams)
             continue
         pushed: list[_Pushed] = []
         for line in some:
             used.number += 1
-            with used.line(used.number):
+            owner: list[str] = []
+            with used.line(used.number, owner):
                 row = reader.row(line)
                 if row is END:
                     _show(streams, pushed, used, printer, is_json=reader.is_json)
@@ -73,17 +73,17 @@ def answer(
                     printer.show("", first.finish(), reader.is_json)
                 elif row is not None:
                     name = id_of(row, first.data)
+                    owner.append(name)
                     stream = streams.get(name) or (first.new(name) if name else first)
-                    try:
-                        stream.push(row)
-                    except GapError as gap:
-                        used.begin_anew(gap)
+                    one = _Pushed(used.number, name, row)
+                    used.timed = first.kind != "numbers" or _has_time(row, first.data.time)
+                    if used.breaks_off(stream, one):
                         _show(streams, pushed, used, printer, is_json=reader.is_json)
                         pushed = []
                         printer.show(name, stream.finish(), reader.is_json)
                         stream.push(row)
                     streams[name] = stream
-                    pushed.append(_Pushed(used.number, name, row))
+                    pushed.append(one)
         _show(streams, pushed, used, printer, is_json=reader.is_json)
     for name, stream in streams.items():
         printer.show(name, stream.finish(), reader.is_json)
@@ -131,12 +131,19 @@ class _Used:
     """Counts lines, and those that could not be used."""
 
     complain: Callable[[str], Any] | None
+    streams: Mapping[str, Stream]  # those that began
+    timed: bool = True  # times show where a line is missing, or nothing has to
     number: int = 0
     bad: int = 0
+    restarted: set[str] = field(default_factory=set)  # streams before the file began again
+    broken: set[str] = field(default_factory=set)  # streams without times that lack a line
 
     @contextmanager
-    def line(self, number: int) -> Iterator[None]:
-        """Name the line in an error; with `complain`, go on after it."""
+    def line(self, number: int, owner: list[str]) -> Iterator[None]:
+        """Name the line in an error; with `complain`, go on after it.
+
+        `owner` gets the name of the stream of the line; without one, the line may be of any.
+        """
         try:
             yield
         except DataError as error:
@@ -144,12 +151,34 @@ class _Used:
                 raise DataError(f"Line {number}: {error}") from None
             self.bad += 1
             self.complain(f"Line {number}: {error}")
+            if not self.timed:
+                self.broken.update(owner or self.streams)
 
-    def begin_anew(self, gap: GapError) -> None:
-        """Say that the sequence ends before this line, because steps are missing."""
-        if self.complain is None:
-            raise gap
-        self.complain(f"Line {self.number}: {gap} The sequence begins anew with this line.")
+    def breaks_off(self, stream: Stream, one: "_Pushed") -> bool:
+        """Push a row; True, with a sentence, if it can only begin another sequence.
+
+        Raises:
+            DataError: the row cannot be used.
+        """
+        reason, restarted = "", one.name in self.restarted
+        if one.name in self.broken and stream.step:
+            reason = "A line before it was left out."
+        else:
+            try:
+                stream.push(one.row)
+            except GapError as gap:
+                if self.complain is None:
+                    raise
+                reason = str(gap)
+            except OrderError:
+                if not restarted:
+                    raise
+                reason = "The times of the new file go back."
+        self.restarted.discard(one.name)
+        self.broken.discard(one.name)
+        if reason and self.complain is not None:
+            self.complain(f"Line {one.number}: {reason} The sequence begins anew with this line.")
+        return bool(reason)
 
 
 def _show(
@@ -175,8 +204,10 @@ def _answers(stream: Stream, pushed: list[_Pushed], used: _Used) -> list[Answer]
     except DataError:  # all these rows are forgotten, so each is tried alone
         answers: list[Answer] = []
         for one in pushed:
-            with used.line(one.number):
-                stream.push(one.row)
+            with used.line(one.number, [one.name]):
+                if used.breaks_off(stream, one):
+                    answers += stream.finish()
+                    stream.push(one.row)
                 answers += stream.read()
         return answers
 
@@ -249,6 +280,11 @@ class _Lines:
                 f"without one: --columns {','.join(wanted)}."
             )
         return names
+
+
+def _has_time(row: Any, names: Sequence[str]) -> bool:
+    """Whether a row holds its time."""
+    return bool(names) and isinstance(row, Mapping) and all(name in row for name in names)
 
 
 def _is_object(line: str) -> bool:

@@ -16,7 +16,7 @@ from gatewise.data import grids
 from gatewise.data.calendar import MONTHS, between_dates, following, shift
 from gatewise.data.preparation import Preparation, one_hot
 from gatewise.data.sequences import Array, Sequences, from_arrays
-from gatewise.errors import DataError
+from gatewise.errors import DataError, GapError, OrderError
 from gatewise.readers import marks, times
 from gatewise.settings import DataSettings, shown
 from gatewise.streaming.memory import Memory, identity, is_table, records
@@ -329,7 +329,7 @@ class RowReader:
             raise DataError("The row has no time, but the rows before it have one. Give it.")
         last = np.array(before)
         if not time > last[-1]:
-            raise DataError(
+            raise OrderError(
                 f"The time {_shown(time)} is not after {_shown(last[-1])}, that of the last row. "
                 "Send the rows in the order of their times."
             )
@@ -345,10 +345,6 @@ class RowReader:
             ends, where = np.array([before[-1], time]), np.array([0, len(found) + 1])
             return list(grids.between(ends, where)[1:-1])
         return found
-
-
-class GapError(DataError):
-    """Steps are missing before a row, which therefore can only begin another sequence."""
 
 
 def _refuse_gap(time: Any, last: Any, step: str, *, fills: bool, ahead: bool) -> NoReturn:

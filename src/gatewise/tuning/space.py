@@ -17,6 +17,11 @@ RATE, SEED = "training.learning_rate", "training.seed"
 FORM = "a list of values, a table with low, high and perhaps log = true, or a single value"
 
 
+# What trials share: what they read, how they are judged, and what is forecast.
+SHARED = {"data", "split", "evaluation", "report", "engine"}
+SHARED |= {"training.monitor", "training.quality", "task.horizon"}
+
+
 def space_of(ready: Ready, given: Experiment, changes: Mapping[str, Any]) -> Space:
     """The ranges of the task, without the settings that were given, and with `changes`.
 
@@ -43,6 +48,11 @@ def space_of(ready: Ready, given: Experiment, changes: Mapping[str, Any]) -> Spa
             name = f"{section}.{key}"
             if name not in known:
                 raise ConfigError(_unknown(name, known, ready.task.name))
+            if section in SHARED or name in SHARED:
+                raise ConfigError(
+                    f"The space names {name}, which must be the same for all trials: they share "
+                    "the data, and their scores are compared. Give it with --set."
+                )
             ranges[name] = _range(name, value)
     if all(len(values_of(one)) == 1 for one in ranges.values()):
         raise ConfigError(
