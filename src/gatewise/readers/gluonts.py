@@ -77,8 +77,8 @@ def steps(frame: pl.DataFrame, name: str) -> tuple[pl.DataFrame, tuple[str, ...]
         notes = [f"each row is a series of {TARGET!r} from {START!r} on, {FREQUENCY!r} apart"]
     else:
         notes = [
-            f"each row is a series of {TARGET!r}, whose steps are counted, because no "
-            f"{FREQUENCY!r} says how far they are apart"
+            f"each row is a series of {TARGET!r}, whose steps are counted and whose {START!r} is "
+            f"not read, because no {FREQUENCY!r} says how far steps are apart"
         ]
     for key in sorted(later):
         notes.append(f"{key!r} reaches past the end of {TARGET!r}, where it is not read")

@@ -747,7 +747,7 @@ def _number_of_month(cell: pl.Expr) -> pl.Expr:
 
 
 def _clock_of_half_hours(cell: pl.Expr) -> pl.Expr:
-    """The begin of a half-hour that is counted from 1 on, such as 00:30 for 2; "" for others."""
+    """The begin of a half-hour that is counted from 1 on, such as 00:30 for 2; else null."""
     since = cell.cast(pl.Int64, strict=False) - 1
     hours = pl.concat_str([(since // 2).cast(pl.String).str.zfill(2), pl.lit(":")])
     half = pl.when(since % 2 == 1).then(pl.lit("30")).otherwise(pl.lit("00"))

@@ -171,7 +171,7 @@ class _Used:
                     raise
                 reason = str(gap)
             except OrderError:
-                if not restarted:
+                if not restarted or self.complain is None:
                     raise
                 reason = "The times of the new file go back."
         self.restarted.discard(one.name)

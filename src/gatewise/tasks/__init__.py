@@ -17,7 +17,7 @@ from gatewise.readers import columns, folders, remedies
 from gatewise.readers.arrays import Arrays
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.roles import listing
-from gatewise.readers.sources import Opened, opened
+from gatewise.readers.sources import Opened, opened, placed
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 from gatewise.tasks.classify.task import TASK as CLASSIFY
@@ -154,9 +154,9 @@ def _times_of(content: Table | Arrays, settings: DataSettings) -> str:
 def _files_of(data: Opened, content: Table | Arrays) -> str:
     """A sentence on the words with which the names of the files in a folder begin; "" for none."""
     column = folders.ID
-    if not data.named or not data.named.is_dir() or not isinstance(content, Table):
+    if not isinstance(content, Table) or column not in content.columns:
         return ""
-    if column not in content.columns:
+    if data.named is None or not placed(data.named).is_dir():
         return ""
     names = content.sample[column].unique().to_list()
     words = sorted({re.sub(r"[-_ .]*\d+$", "", name) for name in names} - {""})
