@@ -11,7 +11,7 @@ from collections import defaultdict
 from pathlib import Path
 from xml.etree import ElementTree
 
-SECONDS = 1.0  # of one test function, all its parameters together
+SECONDS = 0.5  # of one test function, all its parameters together
 
 if __name__ == "__main__":
     seconds: dict[str, float] = defaultdict(float)
