@@ -210,6 +210,26 @@ def seeds() -> Mapping[str, bytes]:
             [["day", "x"], *[[f"2024-01-{k:02d}", k % 7] for k in range(1, 31)]]
         ).encode(),
         "lists.jsonl": lines(*map(json.dumps, words)),
+        "gluonts.jsonl": lines(
+            *[
+                json.dumps(
+                    {"start": "2024-01-31", "freq": "D", "target": list(range(30)), "cat": [k]}
+                )
+                for k in range(3)
+            ]
+        ),
+        "pixels.csv": lines("label,pixels", *[f"{k % 2},{k} 2 3 4 5 6 7 8 9" for k in range(20)]),
+        "periods.csv": lines(
+            "settlement_date,settlement_period,nd",
+            *[f"{1 + k // 48:02d}-JAN-2023,{1 + k % 48},{k % 7}" for k in range(96)],
+        ),
+        "zones.csv": lines(
+            "at,load", *[f"01/{1 + k:02d}/2023 05:00 PM EST,{k % 7}" for k in range(28)]
+        ),
+        "ts.txt": lines(
+            f"     {' '.join('Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec'.split())}",
+            *[f"{1990 + k} {' '.join(str(100 + j) for j in range(12))}" for k in range(6)],
+        ),
         "kaggle.csv": lines("Sentence #,Word,POS", *["S: 1,a,DT", ",man,NN", ",sleeps,VB"] * 9),
         "corpus.conllu": lines(*["# text = a man", CONLLU % (1, "a"), CONLLU % (2, "man"), ""] * 9),
         "spans.txt": lines(*["Ann B-PER", "Lee I-PER", "sleeps O", ""] * 12),

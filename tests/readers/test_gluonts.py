@@ -83,7 +83,7 @@ def test_features_stand_beside_the_target_and_missing_values_are_empty(tmp_path)
     ("change", "match"),
     [
         ({"freq": "fortnight"}, "'freq' 'fortnight' is not known. .*such as 15min"),
-        ({"freq": "D", "start": "soon"}, r"series 2 begins at 'soon', which is not an ISO"),
+        ({"freq": "D", "start": "soon"}, r"series 2 begins at 'soon', which is no ISO"),
         ({"freq": "D", "target": ["a"]}, r"series 2: 'target' must hold numbers"),
         (
             {"freq": "D", "dynamic_feat": [[1, 2]]},

@@ -884,3 +884,11 @@ def test_new_data_are_told_their_own_flaw_alone():
         read(settings, frame, task="forecast", purpose="predict")
     assert "but row 1 (counting from 1) has 'x'" in str(caught.value)
     assert "Sequence" not in str(caught.value)
+
+
+def test_a_long_cell_of_a_series_is_cut_in_the_message(tmp_path):
+    path = tmp_path / "series.tsf"
+    path.write_text(f"@attribute series_name string\n@data\nT1:1,{'o' * 5000},3\n")
+    with pytest.raises(DataError, match="line 3 holds a value that is not a number") as caught:
+        read(DataSettings(), path, task="forecast")
+    assert len(str(caught.value)) < 400

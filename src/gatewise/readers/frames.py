@@ -54,8 +54,8 @@ def _to_polars(frame: nw.DataFrame[Any]) -> pl.DataFrame:
         # The error of Arrow, which converts between pandas and Polars, does not name the column.
         mixed = [name for name, kind in frame.schema.items() if kind in (nw.Object, nw.String)]
         raise DataError(
-            f"the data frame has a column of mixed Python objects (among {mixed}): {error}. "
-            "Convert it to numbers (pandas.to_numeric) or texts (astype(str))."
+            f"the data frame has a column of mixed Python objects (among {mixed}): "
+            f"{str(error)[:200]}. Convert it to numbers (pandas.to_numeric) or texts (astype(str))."
         ) from None
 
 

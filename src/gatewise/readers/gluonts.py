@@ -13,6 +13,7 @@ from gatewise.data.sequences import Array
 from gatewise.errors import DataError
 from gatewise.readers import times
 from gatewise.readers.tsf import evenly
+from gatewise.settings import shown
 
 ID, START, FREQUENCY, TARGET = "item_id", "start", "freq", "target"
 DYNAMIC = ("feat_dynamic_real", "feat_dynamic_cat", "dynamic_feat")  # [features, steps]
@@ -56,7 +57,9 @@ def steps(frame: pl.DataFrame, name: str) -> tuple[pl.DataFrame, tuple[str, ...]
         columns["time"] = np.arange(length)
         if timed:
             if starts[place] is None:
-                raise DataError(f"{where} begins at {row[START]!r}, which is not an ISO 8601 time.")
+                raise DataError(
+                    f"{where} begins at {shown(row[START])}, which is no ISO 8601 time."
+                )
             columns["time"] = evenly(starts[place], _step(row[FREQUENCY], where), length)
         columns |= _named(target, TARGET)
         for key in (one for one in DYNAMIC if row.get(one)):
@@ -108,7 +111,7 @@ def _step(frequency: Any, where: str) -> tuple[int, str]:
     found = re.fullmatch(r"(\d*) ?([A-Za-z]+)(?:-[A-Z]{3})?", str(frequency))
     if found is None or found[2] not in UNITS:
         raise DataError(
-            f"{where}: the {FREQUENCY!r} {frequency!r} is not known. Give a number of one of "
+            f"{where}: the {FREQUENCY!r} {shown(frequency)} is not known. Give a number of one of "
             f"{', '.join(UNITS)}, such as 15min, or leave {FREQUENCY!r} out."
         )
     number, unit = UNITS[found[2]]

@@ -13,6 +13,7 @@ import polars as pl
 from gatewise.errors import DataError
 from gatewise.readers.files import File, other_encoding, reading
 from gatewise.readers.tables import Table, of_frame
+from gatewise.settings import shown
 
 STEPS = {
     "yearly": (1, "y"),
@@ -59,7 +60,7 @@ def read(file: File) -> Table:
     table = of_frame(pl.concat(parts, how="vertical_relaxed"), name)
     notes = []
     if any(kind == "date" for _, kind in attributes) and not _step_of(frequency):
-        given = f"of {frequency!r} is not known" if frequency else "is not given"
+        given = f"of {shown(frequency)} is not known" if frequency else "is not given"
         notes.append(f"steps are counted, because the frequency {given} (@frequency)")
     if horizon:
         notes.append(
@@ -98,7 +99,9 @@ def _series(
     try:
         values = [np.nan if cell.strip() == "?" else float(cell) for cell in parts[-1].split(",")]
     except ValueError as error:
-        raise DataError(f"{where} holds a value that is not a number ({error}).") from None
+        raise DataError(
+            f"{where} holds a value that is not a number ({str(error)[:80]})."
+        ) from None
     known = dict(zip((one for one, _ in attributes), parts, strict=False))
     columns = {"id": pl.Series([known.get("series_name", where)] * len(values))}
     start = next((known[one] for one, kind in attributes if kind == "date"), "")
@@ -109,7 +112,7 @@ def _series(
         try:
             first = datetime.strptime(start.strip(), START)
         except ValueError:
-            raise DataError(f"{where} begins at {start!r}, which is not {START}.") from None
+            raise DataError(f"{where} begins at {shown(start)}, which is not {START}.") from None
         columns["time"] = evenly(first, step, len(values))
     columns["value"] = pl.Series(values, dtype=pl.Float64)
     return pl.DataFrame(columns)
