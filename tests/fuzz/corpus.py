@@ -227,7 +227,7 @@ def seeds() -> Mapping[str, bytes]:
             "at,load", *[f"01/{1 + k:02d}/2023 05:00 PM EST,{k % 7}" for k in range(28)]
         ),
         "ts.txt": lines(
-            f"     {' '.join('Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec'.split())}",
+            "     Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec",
             *[f"{1990 + k} {' '.join(str(100 + j) for j in range(12))}" for k in range(6)],
         ),
         "kaggle.csv": lines("Sentence #,Word,POS", *["S: 1,a,DT", ",man,NN", ",sleeps,VB"] * 9),
