@@ -43,13 +43,6 @@ def _to_polars(frame: nw.DataFrame[Any]) -> pl.DataFrame:
         return frame.to_polars()
     except ImportError as error:
         raise DataError(f"This data frame needs another package: {error}.") from None
-    except NotImplementedError:  # of Arrow, which does not know the types either
-        unknown = [name for name, kind in frame.schema.items() if kind == nw.Unknown]
-        raise DataError(
-            f"the data frame has columns of a type that tables do not have: {unknown}. Give "
-            "complex numbers as two columns, their real and imaginary parts; convert others to "
-            "numbers, texts or times."
-        ) from None
     except (TypeError, ValueError) as error:
         # The error of Arrow, which converts between pandas and Polars, does not name the column.
         mixed = [name for name, kind in frame.schema.items() if kind in (nw.Object, nw.String)]
@@ -60,11 +53,20 @@ def _to_polars(frame: nw.DataFrame[Any]) -> pl.DataFrame:
 
 
 def _with_moments(source: Any) -> Any:
-    """A pandas frame with its periods as times and its durations as seconds."""
+    """A pandas frame with its periods as times and its durations as seconds.
+
+    Raises:
+        DataError: a column holds complex numbers, which no other table has.
+    """
     if not nw.dependencies.is_pandas_dataframe(source):
         return source
     changed = {}
     for name, kind in source.dtypes.items():
+        if kind.kind == "c":
+            raise DataError(
+                f"the data frame's column {name!r} holds complex numbers. Give the real and the "
+                "imaginary part as two columns."
+            )
         if str(kind).startswith("period"):
             changed[name] = source[name].dt.to_timestamp()
         elif str(kind).startswith("timedelta"):
