@@ -8,10 +8,12 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from importlib import metadata
 
 import polars as pl
 import pytest
+from corpus import wave  # of tests/fuzz
 
 from gatewise.arguments import experiment_for
 from gatewise.settings import layer_of, to_toml
@@ -494,3 +496,14 @@ def test_the_shell_and_python_read_a_settings_file_the_same_way(gatewise, tmp_pa
     experiment, _ = experiment_for("digits", [layer_of(path)])
     python = tomllib.loads(to_toml(make_ready(experiment).experiment))
     assert shell == python
+
+
+def test_look_shows_an_archive_of_recordings_which_has_no_columns(gatewise, tmp_path):
+    path = tmp_path / "sounds.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for k in range(24):
+            archive.writestr(f"{'ab'[k % 2]}/{k}.wav", wave())
+    status, output, _ = gatewise("look", path, "--json")
+    found = json.loads(output)
+    assert (status, found["task"], found["columns"]) == (0, "classify", [])
+    assert found["sequences"]["count"] == 24

@@ -11,9 +11,8 @@ import polars as pl
 
 from gatewise.arguments import experiment_for, flags, names_of
 from gatewise.data.calendar import shift
-from gatewise.errors import GatewiseError
 from gatewise.judging.protocol import planned
-from gatewise.readers import folders
+from gatewise.readers import archives, folders
 from gatewise.readers.sources import Opened, placed
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings, layer_of, to_toml
@@ -101,10 +100,7 @@ def _counted(sequences: Mapping[str, Any]) -> str:
 
 def _columns(source: Opened, settings: DataSettings) -> list[dict[str, str]]:
     """The columns of a table with kind, first value and role; [] for other data."""
-    try:
-        table = _table(source)
-    except GatewiseError:  # an archive of recordings, which is no table
-        table = None
+    table = _table(source)
     if table is None:
         return []
     roles = {
@@ -138,10 +134,12 @@ def _example(cell: Any) -> str:
 def _table(source: Opened) -> Table | None:
     """The table of a file or a frame; None for other data, and for a pipe, which is read once."""
     if source.named is not None:
-        is_folder = placed(source.named).is_dir()
-        tables = is_folder and folders.holds_tables(placed(source.named))
+        place = placed(source.named)
+        is_folder = place.is_dir()
+        tables = is_folder and folders.holds_tables(place)
         # A table beside recordings holds their transcripts.
-        if is_folder and (not tables or source.recordings is not None):
+        sounds = (is_folder or archives.is_archive(place)) and source.recordings is not None
+        if sounds or (is_folder and not tables):
             return None
         file = source.file
         if is_folder or file.name.endswith(TABLES):
