@@ -136,10 +136,10 @@ def _table(source: Opened) -> Table | None:
     if source.named is not None:
         place = placed(source.named)
         is_folder = place.is_dir()
-        tables = is_folder and folders.holds_tables(place)
+        if is_folder and not folders.holds_tables(place):
+            return None
         # A table beside recordings holds their transcripts.
-        sounds = (is_folder or archives.is_archive(place)) and source.recordings is not None
-        if sounds or (is_folder and not tables):
+        if (is_folder or archives.is_archive(place)) and source.recordings is not None:
             return None
         file = source.file
         if is_folder or file.name.endswith(TABLES):
