@@ -9,7 +9,7 @@ import io
 import math
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from typing import IO, Any, Literal
@@ -43,35 +43,12 @@ def delimited(file: File, separator: str = "", settings: DataSettings | None = N
     settings = settings or DataSettings()
     name, quotes = str(file.path), settings.quotes
     with reading(name, settings.encoding):
-        begin, end, whole = _ends(file)
-        encoding, remark = dialects.encoding(begin, settings.encoding)
-        head = _whole_lines(_decoded(begin, encoding), whole=whole)
-        if not head.strip():
-            raise DataError(f"{name} is empty. It needs a line of column names, and rows below it.")
-        notes = [remark] if remark else []
-        old_ends = bool(re.search("\r(?!\n)", re.sub('"[^"]*"', "", head) if quotes else head))
-        shown, tail = _lines_of(head), _lines_of(_decoded(end, encoding))
-        changes: dict[str, Any] = {}
-        for part, (holds, change) in dialects.CHANGES.items():
-            if (quotes or part != "quoted_lines") and holds(shown.splitlines()):
-                shown, tail = map(change, (shown, tail))
-                changes[part] = True
-        if borders := _borders(shown, separator, settings):
-            shown, tail = (fixed.cut(text, borders) for text in (shown, tail))
-        written = ragged.found(shown.splitlines(), settings) or dialects.found(
-            shown, tail, separator, settings
-        )
-        written = replace(written, **changes, borders=borders)
-        notes += written.notes(separator)
-    with reading(name, encoding, file):
-        top = written if whole else replace(written, footer_rows=0)
-        blocks = _blocks(
-            partial(io.BytesIO, head.encode("utf-8", "surrogateescape")),
-            quotes,
-            top,
-            name=name,
-            old_ends=old_ends,
-        )
+        ends = _ends_of(file, separator, settings)
+    written, notes, old_ends = ends.dialect, list(ends.notes), ends.old_ends
+    with reading(name, ends.encoding, file):
+        top = written if ends.whole else replace(written, footer_rows=0)
+        head = partial(io.BytesIO, ends.head.encode("utf-8", "surrogateescape"))
+        blocks = _blocks(head, quotes, top, name=name, old_ends=old_ends)
         first_block = next(blocks, b"")
         if not first_block.strip():
             raise DataError(
@@ -79,7 +56,6 @@ def delimited(file: File, separator: str = "", settings: DataSettings | None = N
                 "column names, and rows below it."
             )
         names, written = _names_of(name, first_block, written, settings, notes)
-        again = partial(file.opened, encoding)
         left_out: dict[int, str] = {}
         parsed = partial(
             _text_batches,
@@ -98,7 +74,7 @@ def delimited(file: File, separator: str = "", settings: DataSettings | None = N
         likely = math.ceil(sample.height * max(1.0, file.size / max(len(first_block), 1)))
     noted = units.footnoted(sample, [settings.label, settings.group, *settings.id])
     sample = sample.head(SAMPLE)
-    signs = noted | units.columns(sample, ascii=head.isascii())
+    signs = noted | units.columns(sample, ascii=ends.head.isascii())
     notes += [units.note(*found) for found in signs.items()]
     sample = _without_signs(sample, signs)
     marked = marks.columns(sample, written.decimal, written.thousands)
@@ -106,13 +82,13 @@ def delimited(file: File, separator: str = "", settings: DataSettings | None = N
     notes += [printed.note(listed)] if listed else []
 
     def batches(columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        with reading(name, encoding, file):
+        with reading(name, ends.encoding, file):
+            again = partial(file.opened, ends.encoding)
             blocks = _blocks(again, quotes, written, name=name, old_ends=old_ends)
             for batch in parsed(blocks, columns):
                 numbers = _plain(_without_signs(batch, signs), marked, written)
                 yield printed.plain(numbers, listed)
 
-    usual = written.header_rows == 1 and not written.skip_rows
     return Table(
         name,
         printed.plain(_plain(sample, marked, written), listed),
@@ -122,12 +98,60 @@ def delimited(file: File, separator: str = "", settings: DataSettings | None = N
         dialect=written,
         left_out=left_out,
         first=first,
-        counting="counting the header as row 1"
-        if usual
-        else "counting from 1"
-        if not (written.header_rows or written.skip_rows)
-        else "counting every row from 1",
+        counting=_counting(written),
     )
+
+
+def _counting(written: Dialect) -> str:
+    """How messages count the rows of a file in this dialect."""
+    if written.skip_rows:
+        return "counting every row from 1"
+    return {0: "counting from 1", 1: "counting the header as row 1"}.get(
+        written.header_rows, "counting every row from 1"
+    )
+
+
+@dataclass(frozen=True)
+class _Ends:
+    """What the first and the last lines of a file show."""
+
+    encoding: str
+    head: str  # whole lines at the top
+    whole: bool  # the head is the file
+    old_ends: bool  # CR alone ends some lines
+    dialect: Dialect
+    notes: list[str]
+
+
+def _ends_of(file: File, separator: str, settings: DataSettings) -> _Ends:
+    """Find the encoding and the dialect of a file.
+
+    Raises:
+        DataError: the file is empty.
+    """
+    begin, end, whole = _ends(file)
+    encoding, remark = dialects.encoding(begin, settings.encoding)
+    head = _whole_lines(_decoded(begin, encoding), whole=whole)
+    if not head.strip():
+        raise DataError(
+            f"{file.path} is empty. It needs a line of column names, and rows below it."
+        )
+    quotes = settings.quotes
+    old_ends = bool(re.search("\r(?!\n)", re.sub('"[^"]*"', "", head) if quotes else head))
+    shown, tail = _lines_of(head), _lines_of(_decoded(end, encoding))
+    changes: dict[str, Any] = {}
+    for part, (holds, change) in dialects.CHANGES.items():
+        if (quotes or part != "quoted_lines") and holds(shown.splitlines()):
+            shown, tail = map(change, (shown, tail))
+            changes[part] = True
+    if borders := _borders(shown, separator, settings):
+        shown, tail = (fixed.cut(text, borders) for text in (shown, tail))
+    written = ragged.found(shown.splitlines(), settings) or dialects.found(
+        shown, tail, separator, settings
+    )
+    written = replace(written, **changes, borders=borders)
+    notes = [*([remark] if remark else []), *written.notes(separator)]
+    return _Ends(encoding, head, whole, old_ends, written, notes)
 
 
 def _borders(text: str, separator: str, settings: DataSettings) -> tuple[int, ...]:
@@ -170,7 +194,7 @@ def _plain(batch: pl.DataFrame, marked: Sequence[str], written: Dialect) -> pl.D
 def _ends(file: File) -> tuple[bytes, bytes, bool]:
     """The first and the last bytes of a file, and whether the first are all.
 
-    The file is read to its end only if it is packed. The lines of a wide table are long, so that
+    The file is read to its end only if it is packed. The lines of a wide table are long, so
     more bytes are read until there are some lines.
     """
     with file.opened() as stream:
@@ -299,22 +323,30 @@ def _below(block: bytes, lines: int) -> bytes:
 
 def _tidy(block: bytes, written: Dialect, comment: bytes, name: str) -> bytes:
     """The block without comments, and with one separator between aligned columns."""
-    for part, (_, change) in dialects.CHANGES.items():
-        if getattr(written, part):
-            text = block.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
-            block = change(text).encode("utf-8", "surrogateescape")
+    changes = [change for part, (_, change) in dialects.CHANGES.items() if getattr(written, part)]
+    block = _changed(block, changes)
     if written.comment:
         block = re.sub(comment, b"", block.removeprefix(b"\xef\xbb\xbf"))
+    later: list[Callable[[str], str]] = []
     if written.borders:
-        text = block.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
-        block = fixed.cut(text, written.borders, name).encode("utf-8", "surrogateescape")
-    if written.ragged:
-        text = block.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
-        block = ragged.listed(text, written.ragged, name).encode("utf-8", "surrogateescape")
+        later.append(lambda text: fixed.cut(text, written.borders, name))
+    if rows := written.ragged:
+        later.append(lambda text: ragged.listed(text, rows, name))
+    block = _changed(block, later)
     if written.aligned:
         lines = [line.strip() for line in block.splitlines()]
         block = b"\n".join(re.sub(written.aligned.encode(), b"\t", line) for line in lines) + b"\n"
     return block
+
+
+def _changed(block: bytes, changes: Sequence[Callable[[str], str]]) -> bytes:
+    """The block after changes of its text."""
+    if not changes:
+        return block
+    text = block.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+    for change in changes:
+        text = change(text)
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _last_record(block: bytes) -> int:
@@ -421,7 +453,7 @@ def _parsed(
 
 
 BLANK, HEADER = "blank", "header"
-FEW_BLANK = 50  # at most one row in so many is stray
+FEW_BLANK = 50  # at most one row in this many is stray
 
 
 def _true(rows: pl.DataFrame, condition: pl.Expr) -> list[int]:
