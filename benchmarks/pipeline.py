@@ -24,7 +24,7 @@ from gatewise.judging.repeats import learn
 from gatewise.networks import build
 from gatewise.runs.artefact import environment
 from gatewise.runtime.predicting import as_keras
-from gatewise.training.fit import Monitor
+from gatewise.training.progress import Monitor
 from gatewise.training.ready import Ready, compile_network, make_ready
 
 RESULTS = Path(__file__).parent / "results" / "pipeline.json"

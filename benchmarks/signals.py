@@ -232,7 +232,7 @@ class Trial:
         if self.name == "report" and set(after) != set(self.before):
             found.append(f"left in the run: {set(after) ^ set(self.before)}")
         if self.name == "stream" and not whole.startswith(left):
-            found.append("the answers are no beginning of those of an uninterrupted stream")
+            found.append("the answers are not the beginning of those of an uninterrupted stream")
         if "Traceback" in said or "Exception ignored" in said:
             found.append(f"traceback: {said[-600:]}")
         if self.verb.out == "stdout" and (more := self.made() - {"stdout"}):

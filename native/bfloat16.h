@@ -126,7 +126,7 @@ using Sum = typename Operand<S>::Sum;
 template <class S>
 constexpr int kTerms = Operand<S>::kTerms;
 
-// Operands for so many terms; the last one is filled up with zero.
+// Operands for this many terms; the last one is filled up with zero.
 template <class S>
 int64_t operands(int64_t terms) {
   return (terms + kTerms<S> - 1) / kTerms<S>;

@@ -12,7 +12,7 @@ namespace {
 constexpr int64_t kBlock = kTiles ? 64 : 48;  // rows of x per multiplication
 constexpr int64_t kChunkBytes = 512 * 1024;   // gates per chunk: half of a second-level cache
 constexpr int64_t kAhead = 8;                 // rows of x that are fetched before they are needed
-constexpr int64_t kFetched = 256;             // at most so many bytes of each
+constexpr int64_t kFetched = 256;             // at most this many bytes of each
 constexpr int64_t kChunkPlaces = 96;          // at least as many rows as justify reading the kernel
 
 // The products take operands of type S.

@@ -123,7 +123,7 @@ int64_t panel_of_operands(int64_t panel, int64_t row, int64_t rows) {
   return (panel / kTerms<S> * rows + row) * kWidth<S> + panel % kTerms<S> * (kWidth<S> / kTerms<S>);
 }
 
-// Stores a panel of terms of one row of a left factor with so many rows. On tiles, the higher pairs
+// Stores a panel of terms of one row of a left factor with this many rows. On tiles, the higher pairs
 // of 16 split operands come before the lower ones.
 template <class S>
 GATEWISE_INLINE void store_panel(S* left, int64_t panel, int64_t row, int64_t rows,
@@ -139,7 +139,7 @@ GATEWISE_INLINE void store_panel(S* left, int64_t panel, int64_t row, int64_t ro
   }
 }
 
-// The operands of a right factor for so many terms; tiles want whole panels.
+// The operands of a right factor for this many terms; tiles want whole panels.
 template <class S>
 int64_t right_operands(int64_t terms) {
   return kTiles ? operand_panels<S>(terms) * kWidth<S> : operands<S>(terms);

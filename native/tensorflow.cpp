@@ -285,7 +285,7 @@ class Layers {
     return sum;
   }
 
-  // Where the outputs of a layer lie, or their gradients. `next` gives an array of so many units.
+  // Where the outputs of a layer lie, or their gradients. `next` gives an array of this many units.
   template <class Next, class Put>
   void place(int64_t outputs, Next next, Put put) const {
     if (outputs == kStates) return;

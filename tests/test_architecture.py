@@ -69,8 +69,9 @@ WITH_FRAMEWORK = {
     *("networks.imports", "networks.softmax", "runtime.describe"),
     *(
         f"training.{one}"
-        for one in ("ready", "checkpoints", "fit", "averaging", "gradient_noise", "pretraining")
+        for one in ("ready", "checkpoints", "feed", "fit", "optimizers", "averaging")
     ),
+    *("training.gradient_noise", "training.pretraining"),
     *("runs.finished", "runs.artefact"),
     *("inspection.tracing", "inspection.gates", "inspection.gradients", "inspection.attribution"),
     *("inspection.model", "inspection.run", "inspection.stateless", "networks.dropping"),

@@ -493,7 +493,7 @@ def test_a_blend_is_scored_and_named_as_a_blend(blend_run):
     for scores, chances in surprises:
         wanted = -np.log(chances[np.arange(60), truth]).mean()
         assert scores["log_loss"] == pytest.approx(wanted, abs=1e-4)
-    assert "LSTM" not in found["baselines"], "a part of the answer is no simpler answer to beat"
+    assert "LSTM" not in found["baselines"], "a part of the answer is not a simpler answer to beat"
     assert all(f"The {name} is " in one["sentence"] for one in found["comparisons"])
     assert found["answer"] == name
     report = (folder / "report.html").read_text(encoding="utf-8")

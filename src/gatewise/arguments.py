@@ -68,7 +68,7 @@ def names_of(target: Any) -> list[str]:
     """The names of the targets, given as one text or as several.
 
     Raises:
-        ConfigError: a name is no text.
+        ConfigError: a name is not text.
     """
     if isinstance(target, str):
         return [target] if target else []

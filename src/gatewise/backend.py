@@ -1,6 +1,6 @@
 """Choose the backend of Keras: by what the user configures or imports, or else JAX.
 
-The choice is made when Keras is imported, so that a script can still influence it until then.
+The choice is made when Keras is imported, so a script can still influence it until then.
 """
 
 import contextlib
@@ -87,7 +87,7 @@ class _Watch(importlib.abc.MetaPathFinder):
 def _share_heap() -> None:
     """Let all threads use one heap, before Keras starts any (`gatewise_keep_memory` in native/).
 
-    XLA's threads also take the heaps of earlier threads. These hold no array above 64 MiB, so that
+    XLA's threads also take the heaps of earlier threads. These hold no array above 64 MiB, so
     each step of a large model would map its temporary memory anew.
     """
     with contextlib.suppress(AttributeError, OSError):  # the C library is not glibc

@@ -50,7 +50,7 @@ class OrderError(DataError):
 
 
 class GapError(DataError):
-    """Steps are missing before a row of a stream, so that it can only begin another sequence."""
+    """Steps are missing before a row of a stream, so it can only begin another sequence."""
 
 
 class ConfigError(GatewiseError):

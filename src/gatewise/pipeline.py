@@ -50,7 +50,7 @@ def run(
 ) -> Run:
     """Carry one experiment from its files to a trained, evaluated and saved model.
 
-    `folder=None` saves nothing. With several `repeats`, the verdict is about the mean over so many
+    `folder=None` saves nothing. With several `repeats`, the verdict is about the mean over all
     seeds, and the network with the best validation score is saved. `custom` are baselines of the
     user's own. `track` names a tracker of `tracking.KINDS`. Training ends within the `budget`,
     if there is one, and what is trained is chosen to fit.

@@ -51,10 +51,10 @@ class Finished(Protocol):
         """The trained model."""
 
 
-Trained = Artefact | Finished | str | Path  # a loaded artefact, a finished run or a run folder
+Run = Artefact | Finished | str | Path  # a loaded artefact, a finished run or a run folder
 
 
-def predict(run: Trained, data: Any, *, strict: bool = False) -> pl.DataFrame:
+def predict(run: Run, data: Any, *, strict: bool = False) -> pl.DataFrame:
     """A table with a row for each prediction: forecasts after the end of each series, or labels.
 
     `run` is what training returned, a loaded artefact or a run folder. `data` is anything that
@@ -188,7 +188,7 @@ def _answerable(sequences: Sequences, artefact: Artefact, *, strict: bool) -> Se
 
 
 def artefact_of(run: Any, opener: Callable[[Path], Artefact]) -> Artefact:
-    """The artefact of a run in any of the forms of `Trained`; `opener` opens a run folder."""
+    """The artefact of a run in any of the forms of `Run`; `opener` opens a run folder."""
     artefact = getattr(run, "artefact", run)
     if isinstance(artefact, Artefact):
         return artefact
@@ -230,7 +230,7 @@ def _without_keras(artefact: Artefact) -> bool:
 
 
 def generate(
-    run: Trained,
+    run: Run,
     prompt: str = "",
     *,
     length: int = 200,
@@ -244,7 +244,7 @@ def generate(
 
 
 def generating(
-    run: Trained,
+    run: Run,
     prompt: str = "",
     *,
     length: int = 200,
@@ -292,7 +292,7 @@ def generating(
 
 
 def check_sampling(*, length: int, temperature: float, top_k: int, seed: int | None) -> None:
-    """Refuse numbers that tell no text to sample.
+    """Refuse invalid sampling parameters.
 
     Raises:
         ConfigError: a number is negative, or not whole where it counts.
@@ -370,7 +370,7 @@ def _refuse_other_lengths(examples: Examples[Any], artefact: Artefact) -> None:
         )
 
 
-def evaluate(run: Trained, data: Any) -> dict[str, Any]:
+def evaluate(run: Run, data: Any) -> dict[str, Any]:
     """Score a trained model on new data that holds the truth, beside the baselines saved with it.
 
     Returns the same keys as `metrics.json`. A note says if the run was trained on these data. The

@@ -63,7 +63,7 @@ class DataSettings:
     time_format: Annotated[
         str,
         "The `strptime` format of times that are not ISO 8601; or quarter, half-year, week, year, "
-        "elapsed (seconds since a begin), excel (days since 1899-12-30), excel 1904, "
+        "elapsed (seconds since a start), excel (days since 1899-12-30), excel 1904, "
         "epoch s, epoch ms, epoch us or epoch ns. "
         "Guessed if one reads them.",
     ] = ""
@@ -118,7 +118,7 @@ class DataSettings:
         "How to treat rows of one sequence that have the same time.",
     ] = "error"
     gaps: Annotated[
-        Literal["error", "fill", "ignore"], "How to treat steps that a regular series lacks."
+        Literal["error", "fill", "ignore"], "How to treat missing steps of a regular series."
     ] = "error"
 
 
@@ -329,7 +329,7 @@ class NetworkSettings:
         float, "Dropout before each dense layer. -1: 0.3 with segments, else by the task."
     ] = -1.0
     gaussian_noise: Annotated[
-        float, "The deviation of noise that training adds to the scaled inputs."
+        float, "The standard deviation of the noise that training adds to the scaled inputs."
     ] = 0.0
     filters: Annotated[
         tuple[int, ...],
@@ -344,7 +344,7 @@ class NetworkSettings:
     ] = 0.0
     summary_features: Annotated[
         Literal["auto", "yes", "no"],
-        "Adds the summaries that the logistic baseline reads to what the LSTM puts out. `auto`: by "
+        "Adds the summaries that the logistic baseline reads to the output of the LSTM. `auto`: by "
         "the task.",
     ] = "auto"
     segment_length: Annotated[
@@ -404,10 +404,10 @@ class TrainingSettings:
 
     quality: Annotated[
         Literal["auto", "fast", "good", "best"],
-        "How much time a better answer is worth. `fast`: one network, one test part. `good`: small "
-        "sets are cross-validated, several networks are averaged, and other networks are trained "
-        "again on everything. `best`: the same with more networks. `auto`: the environment "
-        "variable GATEWISE_QUALITY, else `good`.",
+        "How much training time better scores are worth. `fast`: one network, one test part. "
+        "`good`: small sets are cross-validated, several networks are averaged, and other networks "
+        "are trained again on everything. `best`: the same with more networks. `auto`: the "
+        "environment variable GATEWISE_QUALITY, else `good`.",
     ] = "auto"
     networks: Annotated[
         int,
@@ -470,8 +470,9 @@ class TrainingSettings:
     ] = 0.0
     jitter: Annotated[
         float,
-        "The deviation of noise that training adds to each step, in deviations of its column. -1, "
-        "here and in `scaling` and `time_warping`: by the task and the number of sequences.",
+        "The standard deviation of the noise that training adds to each step, in deviations of its "
+        "column. -1, here and in `scaling` and `time_warping`: by the task and the number of "
+        "sequences.",
     ] = -1.0
     scaling: Annotated[
         float,
@@ -535,7 +536,8 @@ class EvaluationSettings:
         bool, "Whether errors are measured on the scaled values, as papers report them."
     ] = False
     stride: Annotated[
-        int, "The steps from one forecast origin to the next. 0: 1, or more, for 10,000 origins."
+        int,
+        "The steps from one forecast origin to the next. 0: the fewest for at most 10,000 origins.",
     ] = 0
     audit: Annotated[
         Literal["auto", "full"],
@@ -557,8 +559,8 @@ class EngineSettings:
     ] = "auto"
     products: Annotated[
         Literal["float32", "bfloat16", "bfloat16x3"],
-        "What training rounds the operands of matrix products to, where the kernels are faster so. "
-        "`bfloat16x3` splits each operand in two.",
+        "The precision to which training rounds the operands of matrix products, where that is "
+        "faster. `bfloat16x3` splits each operand in two.",
     ] = "float32"
 
 

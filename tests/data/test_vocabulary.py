@@ -86,7 +86,7 @@ def test_subwords_are_shown_as_plain_text():
     made = fit_vocabulary(["eine Hütte", "die Hütte"], "bpe", most=300)
     (positions,) = made.encode(["die Hütte €"])
     shown = [made.display(int(one)) for one in positions]
-    assert shown[:3] == ["die", "·Hütte", "·"]  # and the sign, whose bytes are no letters
+    assert shown[:3] == ["die", "·Hütte", "·"]  # and the sign, whose bytes are not letters
     assert made.display(END) == SPECIAL[END]
 
 

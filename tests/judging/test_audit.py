@@ -45,7 +45,7 @@ FORECAST = {
         ("known", 0, "column 'copy' equals the target 'temp_max' of the same step"),
         ("known", -2, "column 'copy' equals the target 'temp_max' 2 steps later"),
         ("past", -1, "column 'copy' equals the target 'temp_max' 1 step later"),
-        ("past", 0, ""),  # the past of the target is no secret
+        ("past", 0, ""),  # the past of the target is not a secret
         ("known", 3, ""),
     ],
 )

@@ -21,7 +21,7 @@ from gatewise.networks.stack import stack
 from gatewise.settings import NetworkSettings, TrainingSettings, from_mapping
 from gatewise.tasks import cost
 from gatewise.training import checkpoints
-from gatewise.training.fit import QUALITY, with_quality
+from gatewise.training.defaults import QUALITY, with_quality
 from gatewise.training.ready import make_ready
 
 

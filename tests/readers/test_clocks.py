@@ -238,7 +238,7 @@ def test_lines_of_a_log_are_texts(tmp_path):
 
 
 def test_a_number_that_counts_anew_tells_units_apart(tmp_path):
-    """As in NASA's turbofan engines; days of a month that count hours are no units."""
+    """As in NASA's turbofan engines; days of a month that count hours are not units."""
     rows = [f"{u},{c},{NUMBERS[c]},{u * c}" for u in range(1, 6) for c in range(1, 12 + u)]
     sequences, settings, _ = forecast(
         tmp_path / "data.csv", ["unit,cycle,s1,s2", *rows], target=("s1",)

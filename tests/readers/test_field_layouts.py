@@ -646,7 +646,7 @@ def test_folders_of_parts_are_no_labels(tmp_path, suffix):
         text = "\n".join(["x,y", *rows]) if suffix == "csv" else f"a text of {label} with words {k}"
         (folder / f"{k}.{suffix}").write_text(text)
     with pytest.raises(
-        DataError, match="holds the parts 'test', 'train', which are no labels"
+        DataError, match="holds the parts 'test', 'train', which are not labels"
     ) as e:
         guess_task(DataSettings(), tmp_path)
         of(tmp_path, "classify")

@@ -61,7 +61,7 @@ def test_spans_become_the_tags_of_words_and_signs(form, tmp_path):
         ([(0, 99, "PER")], "not in its text"),
         ([(0, 7, "PER"), (4, 12, "X")], "overlaps"),
         ([(3, 4, "PER")], "holds no word"),
-        ([(0, 7)], "is no span"),
+        ([(0, 7)], "is not a span"),
         ([{"start": 0, "end": 3, "label": "X", "text": "Bob"}], "is 'Ann', not 'Bob'"),
     ],
 )

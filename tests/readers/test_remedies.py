@@ -147,7 +147,7 @@ def test_a_total_a_missing_id_and_repeated_months_are_told_together(tmp_path):
     offered = ways(text, DataSettings(target=("Sales",)))
     assert [one.duplicates for one in offered] == ["first", "last", "mean", "sum"]
     for one in offered:
-        assert (one.footer_rows, one.id) == (1, ("Region",))  # comments on rows are no ids
+        assert (one.footer_rows, one.id) == (1, ("Region",))  # comments on rows are not ids
         assert read(one, path, task="forecast")[0].lengths.tolist() == [40] * 3
 
 

@@ -867,7 +867,7 @@ def test_the_licence_of_project_gutenberg_is_no_part_of_the_work(tmp_path):
 
 
 def test_a_remedy_that_changes_nothing_repeats_no_sentence():
-    """Texts of a frame are no file, so that a decimal sign does not change them."""
+    """Texts of a frame are not a file, so that a decimal sign does not change them."""
     frame = pl.DataFrame({"y": [f"{k},126" for k in range(40)]})
     with pytest.raises(DataError) as caught:
         read(DataSettings(target=("y",)), frame, task="forecast")

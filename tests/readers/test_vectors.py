@@ -60,7 +60,7 @@ def test_a_words_own_capitals_are_preferred_and_its_first_vector_counts(tmp_path
         ([b"cat 1 2", b"the 1 2 3"], "line 2: the vector has 3 numbers, but 2 are expected"),
         ([b"2 3", b"the 1 2"], "line 2: the vector has 2 numbers, but 3 are expected"),
         ([b"the 1 nan"], "line 1: the vector holds a number that is not finite"),
-        ([b"the dog barks"], "line 1: this is no word with its vector"),
+        ([b"the dog barks"], "line 1: this line is not a word followed by its vector"),
         ([b"the"], "line 1: the vector has 0 numbers"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Sequences that go on over HTTP: each gets the answers of its own stream, and none another's."""
+"""Streaming over HTTP over HTTP: each gets the answers of its own stream, and none another's."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor

@@ -9,7 +9,10 @@ from test_fit import lines
 
 from gatewise.errors import ConfigError
 from gatewise.settings import TrainingSettings, from_mapping
-from gatewise.training.fit import Monitor, fit, optimizer, resolved
+from gatewise.training.defaults import resolved
+from gatewise.training.fit import fit
+from gatewise.training.optimizers import optimizer
+from gatewise.training.progress import Monitor
 from gatewise.training.ready import make_ready
 
 RATE = 0.05

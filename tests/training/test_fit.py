@@ -22,17 +22,12 @@ from gatewise.settings import Experiment, TrainingSettings
 from gatewise.tasks.classify import task as classify
 from gatewise.tasks.classify.network import classify_loss
 from gatewise.tasks.forecast.network import forecast_loss, forecast_metric
-from gatewise.training.fit import (
-    Around,
-    Feed,
-    Monitor,
-    Progress,
-    _divergence_check,
-    fit,
-    optimizer,
-    resolved,
-)
+from gatewise.training.defaults import resolved
+from gatewise.training.feed import Feed
+from gatewise.training.fit import Around, _divergence_check, fit
 from gatewise.training.interrupts import SKIP, STOP, Interrupts, Skipped
+from gatewise.training.optimizers import optimizer
+from gatewise.training.progress import Monitor, Progress
 
 
 def lines(count, seed, slope=2.0):

@@ -11,7 +11,7 @@ from gatewise.training.phases import Phase
 
 @pytest.fixture
 def said(caplog):
-    caplog.set_level(logging.DEBUG, logger="gatewise.training.fit.phases")
+    caplog.set_level(logging.DEBUG, logger="gatewise.training.phases")
 
     def said():
         return [(record.levelname, record.getMessage()) for record in caplog.records]

@@ -9,7 +9,7 @@ import gatewise
 from gatewise.arguments import experiment_for
 from gatewise.errors import ConfigError
 from gatewise.settings import TrainingSettings
-from gatewise.training.fit import optimizer
+from gatewise.training.optimizers import optimizer
 from gatewise.training.ready import make_ready
 
 WORDS = ("red", "Green", "blue", "pink")

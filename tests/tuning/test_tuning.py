@@ -21,7 +21,7 @@ from gatewise.settings import Experiment
 from gatewise.tasks import cost
 from gatewise.tasks.ranges import Between, Choice
 from gatewise.training import checkpoints
-from gatewise.training.fit import History
+from gatewise.training.progress import History
 from gatewise.tuning import networks, pruning, search, trial
 from gatewise.tuning import study as studies
 from gatewise.tuning.search import write_or_compare
@@ -157,7 +157,7 @@ def test_a_search_all_of_whose_trials_fail_ends_with_the_reason(
 def test_another_folder_and_a_search_that_was_not_begun_are_refused(
     forecast_run, series_file, tmp_path
 ):
-    with pytest.raises(ConfigError, match="exists and is no search"):
+    with pytest.raises(ConfigError, match="exists and is not a search"):
         gatewise.tune(series_file, output=forecast_run, **KNOWN)
     with pytest.raises(ConfigError, match="no search in .* to resume"):
         gatewise.tune(series_file, output=tmp_path / "none", **KNOWN, resume=True)

@@ -134,7 +134,7 @@ def numbers(custom: Custom, answers: Any, wanted: str) -> Array:
     """The answers as an array of finite numbers of float64.
 
     Raises:
-        ConfigError: they are no numbers, or some are NaN or infinite.
+        ConfigError: they are not numbers, or some are NaN or infinite.
     """
     try:
         if answers is None or np.iscomplexobj(answers):
@@ -153,7 +153,7 @@ def texts(custom: Custom, answers: Any, count: int) -> list[str]:
     """The answers as texts, one for each sequence.
 
     Raises:
-        ConfigError: they are too few or too many, or some are no texts.
+        ConfigError: they are too few or too many, or some are not texts.
     """
     listed = counted(custom, answers, count, "a text for each sequence")
     for k, one in enumerate(listed):

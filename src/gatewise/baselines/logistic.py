@@ -38,7 +38,8 @@ def fit_logistic(
     """
     if len(np.unique(labels)) < 2:
         raise DataError(
-            "All sequences of the training part have the same label. Give at least two."
+            "All sequences of the training part have the same label. Give sequences with at least "
+            "two labels."
         )
     if valid is None or not len(valid[1]):
         return _logistic_of(features, labels, classes, 1.0)

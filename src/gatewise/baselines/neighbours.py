@@ -10,7 +10,7 @@ from gatewise.data.sequences import Sequences
 
 Array = NDArray[Any]
 
-# Two cores at 2.5 GHz do 4e9 and 5e10 per second, so that either takes less than a minute.
+# Two cores at 2.5 GHz do 4e9 and 5e10 per second, so either takes less than a minute.
 DTW_BUDGET = 1e11  # cells * (columns + 15): a cell costs as much as 15 columns of its distance
 EUCLIDEAN_BUDGET = 2e12  # pairs * steps * columns
 

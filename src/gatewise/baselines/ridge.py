@@ -47,7 +47,7 @@ def fit_ridge(
     from sklearn.preprocessing import StandardScaler
 
     count = max(RIDGE_ROWS // past.shape[2], 1)
-    if count < len(past):  # spread evenly, at a stride that is no multiple of a season
+    if count < len(past):  # spread evenly, at a stride that is not a multiple of a season
         thin = np.linspace(0, len(past) - 1, count).astype(np.int64)
         past, future, known = past[thin], future[thin], None if known is None else known[thin]
     inputs, last = _ridge_inputs(past, known)

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from gatewise.data.batches import Examples
+from gatewise.data.subsets import evenly_spaced
 from gatewise.errors import ConfigError
-from gatewise.training.fit import Feed, as_data, reset_states, steps_of
+from gatewise.training.feed import Feed, as_data, steps_of
+from gatewise.training.fit import reset_states
 from gatewise.training.interrupts import STOP, Interrupts
 from gatewise.training.ready import Ready, compile_network, with_rate
 
@@ -94,7 +96,7 @@ def _spread(examples: Examples[Any]) -> Examples[Any]:
     """At most MOST_VALIDATED examples; all of a running text, whose batches follow each other."""
     if examples.ordered or len(examples) <= MOST_VALIDATED:
         return examples
-    chosen = np.linspace(0, len(examples) - 1, MOST_VALIDATED).round().astype(int)
+    chosen = evenly_spaced(len(examples), MOST_VALIDATED)
     return replace(
         examples,
         lengths=examples.lengths[chosen],
@@ -151,7 +153,7 @@ def _content(
         if content["diverges"]
         else "and does not rise above its start"
         if stopped or len(points) == POINTS
-        else "and is no number beyond the last rate"
+        else "and is not a number beyond the last rate"
     )
     content["sentence"] = (
         f"The validation loss falls from a learning rate of {content['falls']:.2g} on, is lowest "

@@ -10,8 +10,9 @@ from gatewise.data.subsets import amount, by_steps, share_of_training
 from gatewise.errors import ConfigError, DataError
 from gatewise.judging.repeats import Watch, best_value, learn, monitor_for
 from gatewise.settings import Experiment
-from gatewise.training.fit import Around, Monitor
+from gatewise.training.fit import Around
 from gatewise.training.interrupts import STOP, Interrupts
+from gatewise.training.progress import Monitor
 from gatewise.training.ready import Ready, prepared
 
 log = logging.getLogger("gatewise")

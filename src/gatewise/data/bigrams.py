@@ -1,6 +1,6 @@
 """Bigrams: pairs of neighbouring tokens, and how much more often a label has them than the others.
 
-Tokens and bigrams share a table whose rows a hash chooses, so that nothing is looked up by name.
+Tokens and bigrams share a table whose rows a hash chooses, so nothing is looked up by name.
 The ratios are those of naive Bayes (Wang & Manning 2012).
 """
 

@@ -17,7 +17,7 @@ BLOCK = 1 << 20  # differences per block, so that no second array of times is ne
 # Fractional times are rounded (60 Hz is written 0.017, 0.033, 0.050) and clocks jitter. So a
 # difference counts as a whole number of steps if it is off by at most this share of a step.
 SLACK = 0.1
-CLOCK_CHANGE = 1_800_000_000  # the smallest in microseconds; it is no jitter, however long a step
+CLOCK_CHANGE = 1_800_000_000  # the smallest in microseconds; it is not jitter, however long a step
 ROUND = 0.001  # a mean of dates counts as the round step that is off by at most this share
 FINE = 1000  # positions of fractional times are thousandths of a step, to show times off the grid
 
@@ -56,7 +56,7 @@ def differences(positions: Array, starts: Array) -> Iterator[tuple[Array, Array]
 def grid(times: Array, starts: Array, *, weekends: int = 2) -> Grid | None:
     """The grid on which most times lie; None if no sequence has two steps.
 
-    Days are those of a week without weekends if all times leave out so many weekends or more.
+    Days are those of a week without weekends if all times leave out at least this many weekends.
     """
     if times.dtype.kind == "f":
         return _fine_grid(times, starts)
@@ -162,7 +162,7 @@ def _shortest(mean: float, off: float) -> float:
 
 
 def _are_weekdays(times: Array, weekends: int) -> bool:
-    """True if the times are of weekdays only, over so many weekends or more."""
+    """True if the times are of weekdays only, over more than this many weeks."""
     days = times.astype("M8[D]")
     weeks = np.unique((days.astype(np.int64) - MONDAY) // 7)
     return len(weeks) > weekends and bool(np.is_busday(days).all())

@@ -121,11 +121,11 @@ def _container(origin: Any, inner: tuple[Any, ...], value: Any) -> Any:
         size = len(value) if isinstance(value, list) else -1
         kinds = inner[:1] * size if Ellipsis in inner else inner
         if size != len(kinds):
-            raise TypeError(f"{str(value)[:60]!r} is no list of the right length")
+            raise TypeError(f"{str(value)[:60]!r} is not a list of the right length")
         return tuple(map(from_plain, kinds, value))
     if isinstance(origin, type) and issubclass(origin, Mapping):
         if not isinstance(value, dict):
-            raise TypeError(f"{str(value)[:60]!r} is no mapping")
+            raise TypeError(f"{str(value)[:60]!r} is not a mapping")
         return {key: from_plain(inner[1], one) for key, one in value.items()}
     return value
 

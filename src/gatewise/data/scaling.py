@@ -69,7 +69,7 @@ class Scale:
             raise ValueError("the scale has a centre or a spread that no column has")
         ids = content["ids"]
         if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
-            raise ValueError("the ids of the scale are no list of texts")
+            raise ValueError("the ids of the scale are not a list of texts")
         return Scale(content["kind"], content["by"], tuple(ids), centre, spread)
 
 

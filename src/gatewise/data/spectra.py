@@ -49,7 +49,7 @@ def spectrum_of(settings: PreparationSettings, rate: int) -> Spectrum:
     """The spectrum of the settings, with frames and hops in whole samples.
 
     Raises:
-        ConfigError: a hop is longer than its frame, so that the sound between frames is lost; or
+        ConfigError: a hop is longer than its frame, so the sound between frames is lost; or
             the rate is too low; or there are too many bands.
     """
     if settings.hop_length > settings.frame_length:

@@ -1,10 +1,10 @@
-"""A share of the training part, for learning curves."""
+"""Some of the examples: a share of the training part, and evenly spaced ones."""
 
 from dataclasses import replace
 
 import numpy as np
 
-from gatewise.data.sequences import Sequences
+from gatewise.data.sequences import Array, Sequences
 from gatewise.data.splits import Splits, split_by_place, split_by_sequence
 from gatewise.settings import SplitSettings
 
@@ -40,3 +40,12 @@ def by_steps(splits: Splits) -> bool:
 def amount(train: Sequences, *, steps: bool) -> int:
     """The size of a training part: its steps, or its sequences."""
     return int(train.lengths.sum()) if steps else len(train)
+
+
+def evenly_spaced(count: int, most: int) -> Array:
+    """At most `most` evenly spaced positions of `count`, the first and the last included.
+
+    >>> evenly_spaced(5, 3).tolist()
+    [0, 2, 4]
+    """
+    return np.unique(np.linspace(0, count - 1, min(most, count)).astype(np.int64))

@@ -1,11 +1,13 @@
 """The code that tasks on whole texts share: a fitted vocabulary and length, and batches."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from gatewise.data import vocabulary
 from gatewise.data.batches import gather
+from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, Sequences, from_arrays, texts_of
 from gatewise.data.vocabulary import SPECIAL, UNKNOWN, Vocabulary, fit_vocabulary
 from gatewise.errors import ConfigError, DataError
@@ -70,12 +72,13 @@ def fit_tokens(
     return known, longest, notes
 
 
-def words_of(vocabulary: Vocabulary) -> tuple[str, ...]:
+def words_of(preparation: Preparation[Any]) -> tuple[str, ...]:
     """The word at each position of the token embedding, "" for the special tokens.
 
     Raises:
         ConfigError: the tokens are not words, so they have no pretrained vectors.
     """
+    vocabulary: Vocabulary = preparation.own.vocabulary
     if vocabulary.kind not in ("words", "whitespace"):
         raise ConfigError(
             f"network.vectors holds vectors of words, but preparation.tokenizer is "

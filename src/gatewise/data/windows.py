@@ -67,6 +67,24 @@ def phased(stride: int, season: int) -> int:
     return next(one for one in itertools.count(stride) if math.gcd(one, max(season, 1)) == 1)
 
 
+def in_pieces(sequences: Sequences, length: int) -> Sequences:
+    """Cut sequences of more than `length` steps into consecutive pieces of at most as many."""
+    indices, number = _numbered(np.maximum(1, -(-sequences.lengths // length)))
+    pieces = sequences.chosen(indices)
+    starts = pieces.starts + number * length
+    return pieces.between(starts, np.minimum(starts + length, pieces.stops))
+
+
+def _numbered(counts: Array) -> tuple[Array, Array]:
+    """The sequence of each piece, and the number of the piece within it, for `counts` of pieces.
+
+    >>> [found.tolist() for found in _numbered(np.array([2, 1, 3]))]
+    [[0, 0, 1, 2, 2, 2], [0, 1, 0, 0, 1, 2]]
+    """
+    indices = np.repeat(np.arange(len(counts)), counts)
+    return indices, np.arange(len(indices)) - np.repeat(np.cumsum(counts) - counts, counts)
+
+
 def cut(sequences: Sequences, window: int, stride: int) -> Sequences:
     """Cut each sequence into overlapping pieces of `window` steps; shorter sequences stay whole.
 
@@ -74,8 +92,7 @@ def cut(sequences: Sequences, window: int, stride: int) -> Sequences:
     """
     lengths = sequences.lengths
     counts = np.maximum(1, (lengths - window) // stride + 1)
-    indices = np.repeat(np.arange(len(sequences)), counts)
-    number = np.arange(len(indices)) - np.repeat(np.cumsum(counts) - counts, counts)
+    indices, number = _numbered(counts)
     starts = sequences.starts[indices] + number * stride
     stops = np.minimum(starts + window, sequences.stops[indices])
     pieces = sequences.chosen(indices)
@@ -106,8 +123,7 @@ def stretches(sequences: Sequences, window: int, stride: int) -> Stretches:
     if not window:
         return Stretches(sequences.between(sequences.first, sequences.stops), sequences)
     counts = -(-sequences.lengths // stride)
-    indices = np.repeat(np.arange(len(sequences)), counts)
-    number = np.arange(len(indices)) - np.repeat(np.cumsum(counts) - counts, counts)
+    indices, number = _numbered(counts)
     pieces = sequences.chosen(indices)
     starts = pieces.starts + number * stride
     stops = np.minimum(starts + stride, pieces.stops)

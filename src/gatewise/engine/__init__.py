@@ -4,7 +4,7 @@
 >>> gatewise.accelerate()  # doctest: +SKIP
 
 Importing this imports no framework. If Keras is not imported yet, the kernels replace its loops
-when it is, so that the choice of a backend stays open until then.
+when it is, so the choice of a backend stays open until then.
 """
 
 import importlib

@@ -67,7 +67,7 @@ class Few(NamedTuple):
     rows: int = 0  # one step for fewer rows
     units: int = 0  # no more units, for `many_rows` or more
     many_rows: int = 64
-    wide: float = math.inf  # one or two steps of so many units
+    wide: float = math.inf  # one or two steps of this many units
 
 
 Outputs = tuple[Array, ...]
@@ -98,7 +98,7 @@ class Backend(Protocol):
         """Return why the kernels cannot run now, or cannot read `x`; None: they can."""
 
     def is_traced(self, x: Array) -> bool:
-        """Whether `x` never has values in this process, so that Keras's own loop must run.
+        """Whether `x` never has values in this process, so Keras's own loop must run.
 
         This is so if only shapes are inferred, or if the code is traced for a file that must run
         without gatewise. It is not so if the code is compiled for this process.

@@ -1,10 +1,11 @@
 """Replace Keras's own LSTM loops by the kernels.
 
-Three methods are replaced on their classes: LSTM.inner_loop, RNN.inner_loop (for cells that are
-LSTMCells) and Bidirectional.call (both directions at once). So every layer of every model takes
-part, and no layer is changed. The original method runs what the kernels do not support
-(`support.py` gives the reason), and everything that Keras traces in order to export it. A fourth
-one, CallbackList._async_dispatch, would take longer than a short loop.
+Methods are replaced on their classes, so that every layer of every model takes part and no layer is
+changed. LSTM.inner_loop, RNN.inner_loop (for cells that are LSTMCells) and Bidirectional.call (both
+directions at once) run on the kernels; the original method runs what they do not support
+(`support.py` gives the reason), and everything that Keras traces in order to export it, which the
+methods that export announce. CallbackList._async_dispatch is skipped where no callback needs its
+thread, which takes longer than a short loop. A backend may add its own replacements.
 
 This module names no framework. `contract.py` says what hook and backend expect of each other.
 """

@@ -199,7 +199,7 @@ def _untuned(self: TFEpochIterator) -> Any:
     """Replace TFEpochIterator._get_iterator: TensorFlow does not tune Keras's own pipelines.
 
     The thread that tunes a pipeline sleeps for 10 ms, then 20, 40 and so on up to a minute. The end
-    of an iterator often fails to wake it and waits for it, so that an epoch takes up to twice as
+    of an iterator often fails to wake it and waits for it, so an epoch takes up to twice as
     long as its steps (docs/log.md). The pipelines of Keras have nothing to tune; a data set of the
     user keeps its options.
     """

@@ -1,6 +1,6 @@
 """A graph that reads one more step: what it carries on, and the nodes that do so.
 
-A value has a row for each step, so that the row of the new step is enough; or it tells something of
+A value has a row for each step, so the row of the new step is enough; or it tells something of
 all steps so far; or it is the mask of real steps, which is true everywhere; or it never changes.
 """
 

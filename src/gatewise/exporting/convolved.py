@@ -35,7 +35,7 @@ class Convolved:
 
     @cached_property
     def length(self) -> int:
-        """The steps of the window: with so many, the first result behind `reach` is final.
+        """The steps of the window: with this many, the first result behind `reach` is final.
 
         As in `runtime.provisional`, at least one result behind it is made anew for each answer.
         """
@@ -50,7 +50,7 @@ class Convolved:
         return range(self.front.reach, self.ready(self.length, ended=True))
 
     def ready(self, steps: int, *, ended: bool = False, layers: int | None = None) -> int:
-        """The results of the first convolutions for so many steps of the window."""
+        """The results of the first convolutions for this many steps of the window."""
         for one in self.front.convolutions[:layers]:
             steps = (steps - one.size + (one.size - 1 if ended else one.left)) // one.stride + 1
         return steps

@@ -66,8 +66,8 @@ def export(
 ) -> Export:
     """Write a trained network in another format into the folder `output`.
 
-    The files are run on made-up data first, and compared with the run. If the answers differ, or
-    something else fails, nothing is left behind.
+    ONNX, C and NumPy files are run on made-up data and compared with the run. If the answers
+    differ, or something else fails, nothing is left behind.
 
     Args:
         run: what training returned, a loaded artefact, a run folder or a Keras model.
@@ -111,11 +111,11 @@ def _check(difference: float, share: float) -> None:
         )
 
 
-Trained: TypeAlias = "Artefact | keras.Model"
+Exportable: TypeAlias = "Artefact | keras.Model"
 Written: TypeAlias = tuple[float, float, list[str]]  # difference, share and notes
 
 
-def _trained(run: Any) -> Trained:
+def _trained(run: Any) -> Exportable:
     run = getattr(run, "artefact", run)
     if isinstance(run, Artefact | keras.Model):
         return run
@@ -130,7 +130,7 @@ def _trained(run: Any) -> Trained:
     )
 
 
-def _beside(trained: Trained, to: str) -> Path:
+def _beside(trained: Exportable, to: str) -> Path:
     folder = trained.folder if isinstance(trained, Artefact) else None
     if folder is None:
         raise ConfigError("Name a folder for the export: -o FOLDER, or output=... in Python.")
@@ -177,7 +177,7 @@ class Programs:
     samples: list[Sample]  # for the proof, of `padded`
 
 
-def programs_of(trained: Trained) -> Programs:
+def programs_of(trained: Exportable) -> Programs:
     """The programs of a run or a model, and samples for the proof.
 
     Raises:
@@ -204,7 +204,7 @@ def programs_of(trained: Trained) -> Programs:
     return Programs(program, unpadded, step, samples)
 
 
-def _needs_all(trained: Trained) -> str:
+def _needs_all(trained: Exportable) -> str:
     """The settings of a run whose network cannot read one step at a time; "": none is known."""
     if not isinstance(trained, Artefact) or trained.experiment.network.kind == OWN:
         return ""
@@ -232,7 +232,7 @@ def _of_model(model: keras.Model) -> Program:
     return Program(f"The Keras model '{model.name}'.", graph, tuple(inputs), tuple(outputs))
 
 
-def _onnx(draft: Path, trained: Trained, _weights: str) -> Written:
+def _onnx(draft: Path, trained: Exportable, _weights: str) -> Written:
     if parts.module_of(trained) is not None:
         return _told(parts.onnx(draft, trained))
     found = programs_of(trained)
@@ -249,7 +249,7 @@ def _onnx(draft: Path, trained: Trained, _weights: str) -> Written:
     return _told(proof, *program.apart)
 
 
-def _numpy(draft: Path, trained: Trained, _weights: str) -> Written:
+def _numpy(draft: Path, trained: Exportable, _weights: str) -> Written:
     if parts.module_of(trained) is not None:
         return _told(parts.numpy(draft, trained))
     found = programs_of(trained)
@@ -259,7 +259,7 @@ def _numpy(draft: Path, trained: Trained, _weights: str) -> Written:
     return _told(proof, *found.padded.apart)
 
 
-def _c(draft: Path, trained: Trained, weights: str) -> Written:
+def _c(draft: Path, trained: Exportable, weights: str) -> Written:
     if parts.module_of(trained) is not None:
         return _told(parts.c(draft, trained, rounded=weights == "int8"))
     found, notes = programs_of(trained), list[str]()
@@ -277,7 +277,7 @@ def _c(draft: Path, trained: Trained, weights: str) -> Written:
     return _told(proof, *program.apart)
 
 
-def _one_by_one(trained: Trained, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+def _one_by_one(trained: Exportable, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
     """The inputs of a batch as the program for whole sequences reads them."""
     if not isinstance(trained, Artefact):
         return inputs
@@ -299,15 +299,15 @@ def _has_mask(graph: Graph) -> bool:
     return any(node.operation == "lstm" and node.inputs[1:2] > ("",) for node in graph.nodes)
 
 
-def _plain(saved: bool) -> Callable[[Path, Trained, str], Written]:
-    def write(draft: Path, trained: Trained, _weights: str) -> Written:
+def _plain(saved: bool) -> Callable[[Path, Exportable, str], Written]:
+    def write(draft: Path, trained: Exportable, _weights: str) -> Written:
         model = trained.network if isinstance(trained, Artefact) else trained
         return as_keras.write(draft, model, trained, saved=saved)
 
     return write
 
 
-FORMATS: Mapping[str, Callable[[Path, Trained, str], Written]] = {
+FORMATS: Mapping[str, Callable[[Path, Exportable, str], Written]] = {
     "onnx": _onnx,
     "c": _c,
     "keras": _plain(saved=False),

@@ -29,7 +29,7 @@ answers = tensorflow.saved_model.load(".").serve(inputs)"""
 def write(
     draft: Path, model: keras.Model, trained: Any, *, saved: bool
 ) -> tuple[float, float, list[str]]:
-    """Write the model in one of the two formats; both hold the same weights, so 0 is the proof.
+    """Write the model in one of the two formats; both hold the same weights, and neither is run.
 
     Raises:
         ConfigError: a SavedModel needs TensorFlow as the backend of Keras.

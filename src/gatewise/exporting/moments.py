@@ -1,4 +1,4 @@
-"""What a network tells of all steps so far, as plain operations on one more step.
+"""Running statistics over all steps so far, updated by one more step in plain operations.
 
 These are the summaries inside a network (`runtime.summarising`) and the pooling behind its layers.
 Their states are float64: a float32 stops counting at 16,777,216 steps, and sums stop before.

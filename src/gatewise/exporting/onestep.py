@@ -147,7 +147,7 @@ def _takes_last(graph: Graph, node: Node) -> bool:
 
 
 def _answers(graph: Graph, values: Sequence[str], steps: int) -> list[Array]:
-    """Values of a graph with one input, for a sequence of so many steps."""
+    """Values of a graph with one input, for a sequence of this many steps."""
     (name,) = names_in(graph.inputs)
     config = graph.node(name).config
     shape = (config.get("batch_shape") or [None, *config["shape"]])[2:]

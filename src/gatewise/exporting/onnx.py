@@ -125,7 +125,7 @@ def _limits(models: Mapping[str, Any]) -> list[str]:
     if lengths:
         files = " and ".join(sorted(lengths))
         limits.append(
-            f"{OPENVINO} ignores the lengths of sequences in {files}, so that shorter ones of a "
+            f"{OPENVINO} ignores the lengths of sequences in {files}, so shorter ones of a "
             f"batch are wrong, and {TRACT} ends with an error. Use another runtime."
         )
     return limits

@@ -14,6 +14,7 @@ from gatewise.data.steps import scaled_steps
 from gatewise.data.tokens import padded_tokens
 from gatewise.exporting.program import Port, Program, Sample
 from gatewise.runs.artefact import Artefact
+from gatewise.runtime.network import mapped
 from gatewise.tasks import TASKS
 
 SEQUENCES = 5  # of a batch
@@ -142,7 +143,7 @@ def of_model(model: Any, program: Program) -> list[Sample]:
         if kind == "masked":
             inputs = {name: _with_padding(values) for name, values in inputs.items()}
         with engine.accelerated(False):
-            given = _as_structure(program.graph.inputs, inputs)
+            given = mapped(inputs, program.graph.inputs)
             outputs = model.predict_on_batch(given)
         answers = tuple(np.asarray(one, np.float64) for one in _flat(outputs))
         samples.append(Sample(kind, inputs, answers, _unit(answers)))
@@ -172,14 +173,6 @@ def _with_padding(values: Array) -> Array:
         values[1, :4] = 0  # before
         values[2, 3:5] = 0  # between
     return values
-
-
-def _as_structure(structure: Any, inputs: Mapping[str, Array]) -> Any:
-    if isinstance(structure, str):
-        return inputs[structure]
-    if isinstance(structure, Mapping):
-        return {key: _as_structure(one, inputs) for key, one in structure.items()}
-    return [_as_structure(one, inputs) for one in structure]
 
 
 def _flat(outputs: Any) -> list[Any]:

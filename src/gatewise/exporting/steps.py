@@ -1,5 +1,6 @@
 """Inputs of sequences of any length: tokens, or steps in their own units, and lengths."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,20 @@ def tokens_of(extension: Extension, name: str = "tokens", *, padded: bool) -> Po
 
 
 def outside(preparation: Preparation[Any]) -> list[str]:
-    """Sentences on what the caller does to texts and recordings before."""
+    """Sentences on what the caller must do to sequences before."""
+    own, found = preparation.own, _of_kind(preparation)
+    if window := getattr(own, "window", 0):
+        found.append(f"Cut sequences into windows of {window} steps, {own.stride} apart.")
+    return found
+
+
+def whole(preparation: Preparation[Any], blend: str = "none") -> Preparation[Any]:
+    """The same preparation for whole sequences and the network alone, as the export answers."""
+    return replace(preparation, own=replace(preparation.own, window=0, blend=blend))
+
+
+def _of_kind(preparation: Preparation[Any]) -> list[str]:
+    """Sentences on what the caller must do to texts and recordings before."""
     own = preparation.own
     if preparation.kind == "text":
         return text_outside(own.vocabulary, most=own.max_length, truncation=own.truncation)

@@ -25,7 +25,7 @@ LEAST = 20  # fewer pairs are equal by chance
 LONG, LONG_TOKENS = 40, 8  # bytes and tokens; shorter texts repeat without being copies
 COMMON = 0.01  # the share of a part's texts from which copies are a finding
 MOST = 2000  # sequences of a held part that are looked up, and of training that are examined
-# Sequences are compared in CELLS of ASKED_CELLS, and then with so many NEIGHBOURS.
+# Sequences are compared in CELLS of ASKED_CELLS, and then with NEIGHBOURS others.
 CELLS, ASKED_CELLS, NEIGHBOURS = 32, 256, 20
 STEPS = 5000  # steps of a series that are compared with its target
 LISTED = 5  # places that a finding names

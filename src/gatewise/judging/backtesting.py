@@ -25,15 +25,17 @@ from gatewise.judging.validation import FittedBaselines, calibrate, score_baseli
 from gatewise.judging.workshop import Workshop
 from gatewise.settings import Experiment
 from gatewise.tasks.task import Baseline
-from gatewise.training.fit import Around, History, steps_of
+from gatewise.training.feed import steps_of
+from gatewise.training.fit import Around
 from gatewise.training.interrupts import STOP
+from gatewise.training.progress import History
 from gatewise.training.ready import Ready
 
 log = logging.getLogger("gatewise")
 
 
 @dataclass(frozen=True)
-class Fold:
+class BacktestFold:
     """One stretch, and what the network that was trained before it says about it."""
 
     positions: Array  # of its examples among those of the test part
@@ -52,7 +54,7 @@ class Backtest:
     """The finished folds; the last network is the one to save."""
 
     first: Ready  # the ordinary split, whose scale is that of the scores
-    folds: list[Fold]
+    folds: list[BacktestFold]
     ready: Ready  # the last training and validation part, and the test part of all folds
     preparation: Preparation[Any]  # of the last fold
     baselines: FittedBaselines  # of the last fold
@@ -155,7 +157,7 @@ def train(first: Ready, around: Around, custom: Sequence[Custom] = ()) -> Backte
     """
     count = first.experiment.split.folds
     workshop = Workshop(first, around, folds=count, networks=1, custom=custom)
-    folds: list[Fold] = []
+    folds: list[BacktestFold] = []
     for number in range(count):
         fold = _fold(first, workshop, number)
         if workshop.cut_short and folds:
@@ -215,7 +217,7 @@ def _splits(first: Ready, number: int) -> tuple[Splits, Array]:
     return Splits(train, held, test), positions
 
 
-def _fold(first: Ready, workshop: Workshop, number: int) -> Fold:
+def _fold(first: Ready, workshop: Workshop, number: int) -> BacktestFold:
     """Train the network of one fold, and let it and the baselines forecast the stretch."""
     task, experiment = first.task, first.experiment
     seed = experiment.training.seed + number
@@ -245,7 +247,7 @@ def _fold(first: Ready, workshop: Workshop, number: int) -> Fold:
     workshop.trained(ready, baselines.monitor)
     calibrated = calibrate(ready, baselines)
     outputs = task.network.predict(ready.network, test, calibrated, experiment)
-    return Fold(
+    return BacktestFold(
         positions,
         test,
         ready,
@@ -258,7 +260,7 @@ def _fold(first: Ready, workshop: Workshop, number: int) -> Fold:
     )
 
 
-def _scores(first: Ready, fold: Fold, number: int) -> dict[str, Any]:
+def _scores(first: Ready, fold: BacktestFold, number: int) -> dict[str, Any]:
     """What metrics.json says about one fold."""
 
     def metrics(predictions: Any) -> dict[str, float]:
@@ -277,7 +279,7 @@ def _scores(first: Ready, fold: Fold, number: int) -> dict[str, Any]:
     }
 
 
-def _begin(fold: Fold) -> str:
+def _begin(fold: BacktestFold) -> str:
     """The time of the first step of a stretch, or its number in the series, counted from 1."""
     part = fold.ready.splits.test
     assert part is not None

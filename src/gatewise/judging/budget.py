@@ -11,7 +11,7 @@ import numpy as np
 from gatewise.errors import ConfigError
 from gatewise.judging import backtesting, folding, refitting, seeds
 from gatewise.settings import QUALITIES, Experiment
-from gatewise.training.fit import Feed
+from gatewise.training.feed import Feed
 from gatewise.training.ready import Ready, compile_network, network_for
 
 log = logging.getLogger("gatewise")
@@ -55,7 +55,7 @@ def seconds_of(budget: str | float) -> float:
     (1800.0, 5400.0, 20.0)
 
     Raises:
-        ConfigError: it is no length of time above 0.
+        ConfigError: it is not a length of time above 0.
     """
     if budget == "":
         return 0.0

@@ -15,6 +15,7 @@ import polars as pl
 from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array, fingerprint
+from gatewise.data.subsets import evenly_spaced
 from gatewise.metrics import METRICS, SCALED, Metric
 from gatewise.settings import EvaluationSettings, Experiment
 from gatewise.tasks.task import (
@@ -155,7 +156,7 @@ def thinned(count: int, first: pl.DataFrame) -> Array:
     `first` holds the rows of the first `PROBE` examples, from which the rows of all are estimated.
     """
     most = max(1, ROWS * min(PROBE, count) // max(1, first.height))
-    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
+    return evenly_spaced(count, most)
 
 
 def _hardest(comparisons: list[dict[str, Any]], measure: Measure[Any]) -> dict[str, Any]:

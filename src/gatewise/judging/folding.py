@@ -30,13 +30,10 @@ from gatewise.networks.ensemble import SAME, Affine, Member, average
 from gatewise.settings import OWN, Experiment, SplitSettings, TrainingSettings
 from gatewise.tasks import cost
 from gatewise.tasks.task import AnyTask, Baseline
-from gatewise.training.fit import (
-    FEW_CHECKS,
-    Around,
-    History,
-    Monitor,
-)
+from gatewise.training.defaults import FEW_CHECKS
+from gatewise.training.fit import Around
 from gatewise.training.interrupts import STOP
+from gatewise.training.progress import History, Monitor
 from gatewise.training.ready import Ready
 
 log = logging.getLogger("gatewise")

@@ -14,7 +14,8 @@ from gatewise.judging.evaluation import Evaluation
 from gatewise.judging.repeats import Trained, evaluate_on_test, learn_each, over_all_seeds
 from gatewise.judging.validation import FittedBaselines, calibrate
 from gatewise.readers.sources import sentence
-from gatewise.training.fit import Around, History
+from gatewise.training.fit import Around
+from gatewise.training.progress import History
 from gatewise.training.ready import Ready
 
 log = logging.getLogger("gatewise")

@@ -11,8 +11,9 @@ from gatewise.data.sequences import Sequences
 from gatewise.errors import DataError, TrainingError
 from gatewise.judging.repeats import learn
 from gatewise.settings import OWN
-from gatewise.training.fit import Around, History, Monitor
+from gatewise.training.fit import Around
 from gatewise.training.interrupts import SKIP, STOP
+from gatewise.training.progress import History, Monitor
 from gatewise.training.ready import Ready, compile_network, network_for, restart
 
 log = logging.getLogger("gatewise")

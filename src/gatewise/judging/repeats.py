@@ -21,17 +21,10 @@ from gatewise.judging.evaluation import (
 )
 from gatewise.judging.validation import FittedBaselines, calibrate, monitor_of
 from gatewise.training import pretraining
-from gatewise.training.fit import (
-    Around,
-    History,
-    Monitor,
-    Progress,
-    as_finished,
-    column_of,
-    fit,
-    from_finished,
-)
+from gatewise.training.checkpoints import as_finished, from_finished
+from gatewise.training.fit import Around, fit
 from gatewise.training.interrupts import STOP
+from gatewise.training.progress import History, Monitor, Progress, column_of
 from gatewise.training.ready import Ready, compile_network, prepared
 
 log = logging.getLogger("gatewise")

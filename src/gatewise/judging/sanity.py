@@ -22,9 +22,10 @@ from gatewise.errors import ConfigError
 from gatewise.judging.audit import Finding
 from gatewise.judging.repeats import learn
 from gatewise.judging.validation import FittedBaselines
-from gatewise.training.fit import Around, Monitor
+from gatewise.training.fit import Around
 from gatewise.training.interrupts import STOP
 from gatewise.training.phases import Phase
+from gatewise.training.progress import Monitor
 from gatewise.training.ready import Ready, network_for
 
 log = logging.getLogger("gatewise")
@@ -123,7 +124,7 @@ def _reversed(ready: Ready, around: Around) -> Iterator[Finding]:
             f"baseline, in reversed time {backwards:.2f}: a covariate may know the future "
             f"({names})",
             "Check that each covariate is known at its time, or leave it out; if one really runs "
-            "ahead of the target, this is no leak",
+            "ahead of the target, this is not a leak",
         )
 
 

@@ -22,8 +22,9 @@ from gatewise.judging.validation import FittedBaselines, calibrate
 from gatewise.judging.workshop import Workshop, naming
 from gatewise.networks.ensemble import mean_of
 from gatewise.tasks import cost
-from gatewise.training.fit import Around, History
+from gatewise.training.fit import Around
 from gatewise.training.interrupts import STOP
+from gatewise.training.progress import History
 from gatewise.training.ready import Ready
 
 

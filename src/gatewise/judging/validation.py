@@ -10,8 +10,8 @@ from gatewise.baselines.custom import Custom
 from gatewise.data.preparation import Preparation
 from gatewise.errors import ConfigError
 from gatewise.tasks.task import NETWORK, Baseline, monitored_measure
-from gatewise.training.fit import Monitor
 from gatewise.training.phases import Phase
+from gatewise.training.progress import Monitor
 from gatewise.training.ready import Ready
 
 

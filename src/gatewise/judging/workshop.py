@@ -11,8 +11,10 @@ from gatewise.baselines.custom import Custom
 from gatewise.data.batches import Shapes
 from gatewise.data.sequences import Array
 from gatewise.judging.repeats import learn
-from gatewise.training.fit import Around, History, Monitor, Progress, build_metrics, column_of
+from gatewise.training.feed import build_metrics
+from gatewise.training.fit import Around
 from gatewise.training.interrupts import STOP
+from gatewise.training.progress import History, Monitor, Progress, column_of
 from gatewise.training.ready import Ready, compile_network, network_for, restart
 
 log = logging.getLogger("gatewise")
@@ -104,7 +106,7 @@ class Workshop:
 
         Networks whose schedules end after different `steps` are compiled for themselves.
         """
-        # First weights are no reason to compile again: each network has its own.
+        # First weights are not a reason to compile again: each network has its own.
         key = repr((replace(shapes, initial={}), steps))
         if key not in self.compiled:
             network = network_for(shapes, ready.experiment)

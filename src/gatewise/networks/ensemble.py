@@ -1,6 +1,6 @@
 """Several networks as one Keras model: each reads the same input, and their outputs are averaged.
 
-Only layers of Keras are used, so that plain Keras opens the saved model.
+Only layers of Keras are used, so plain Keras opens the saved model.
 """
 
 from collections.abc import Sequence

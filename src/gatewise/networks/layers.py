@@ -201,7 +201,7 @@ def only(x: Any, mask: Any, otherwise: float) -> Any:
 def convolve(x: Any, settings: NetworkSettings, mask: Any) -> tuple[Any, Any]:
     """Convolutions over x [batch, steps, features] and their mask, each `strides` times shorter.
 
-    The padding does not depend on the length, so that masked steps never shift the others.
+    The padding does not depend on the length, so masked steps never shift the others.
     """
     size = settings.kernel_size
     for number, filters in enumerate(filter(None, settings.filters), 1):

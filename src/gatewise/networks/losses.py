@@ -19,7 +19,7 @@ PLAIN = "plain_loss"  # the metric that is the loss without the penalties of the
 def pinball(truth: Any, predictions: Any, quantiles: tuple[float, ...]) -> Any:
     """The quantile loss of each element, [..., Q]; `truth` is [..., 1].
 
-    Koenker & Bassett 1978, doubled, so that the median's loss is the absolute error.
+    Koenker & Bassett 1978, doubled, so the median's loss is the absolute error.
     """
     levels = ops.convert_to_tensor(quantiles, dtype="float32")
     under = truth - predictions

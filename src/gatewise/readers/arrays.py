@@ -218,7 +218,7 @@ def npy(path: Path) -> Arrays:
     """Read one array of NumPy, with the shapes of x in an archive.
 
     Raises:
-        DataError: the file is no array of numbers.
+        DataError: the file is not an array of numbers.
     """
     name = str(path)
     with reading(name), path.open("rb") as stream:

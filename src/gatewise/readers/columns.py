@@ -1,6 +1,6 @@
 """Assign roles to columns: check the settings against a table, and guess what they do not name.
 
-Every guess becomes a note and a setting, so that new data must have the same columns.
+Every guess becomes a note and a setting, so new data must have the same columns.
 """
 
 import re
@@ -44,7 +44,7 @@ TARGETS = ("y", "target")  # as scikit-learn, Prophet and GluonTS call what is l
 VALUE = "value"  # the only column of the sequences of a wide table
 FEW_REPEATED = 0.05  # times that repeat in less than this share of the rows may be slips
 LEFT = 0.1  # the share of the repeated times that an id may leave, because they are slips
-SHORT = 8  # a row of at most so many numbers is hardly a sequence
+SHORT = 8  # a row of at most this many numbers is hardly a sequence
 LONG_RUN = 10  # rows with one label, one after the other, which may be the steps of one sequence
 MOST_PAIRED = 8  # columns of which two may tell series apart
 MANY_STEPS = 24  # numbered columns of a table without times and labels that are taken for steps
@@ -393,7 +393,7 @@ def _ask_what_rows_are(table: Table, settings: DataSettings, kinds: Kinds, *, ai
     raise FlawError(
         f"{table.name}: the label {settings.label!r} stays the same for "
         f"{table.sample.height // runs} rows on average, and a row has {len(numbers)} "
-        f"number{'s' if len(numbers) > 1 else ''}, so that rows may be steps.",
+        f"number{'s' if len(numbers) > 1 else ''}, so rows may be steps.",
         advice="If they are, name the columns that tell sequences apart in data.id; a label must "
         "not change within one",
         ways=[Way({"layout": "wide"}, "reads each row as a sequence")],
@@ -646,7 +646,7 @@ def _resolve_wide(
     settings = replace(settings, layout="wide")
     lists = any(kind == "list" for kind in kinds.values())
     if not settings.id:
-        # A row of numbers with a name that repeats may be a step; a row of lists is no step.
+        # A row of numbers with a name that repeats may be a step; a row of lists is not a step.
         needed = aim == "target" or not lists
         settings = _with_row_id(table, settings, kinds, notes, needed=needed)
     if lists:
@@ -762,7 +762,7 @@ def _only(name: str, candidates: Sequence[str], notes: list[str], first: str = "
             f"{name} has no column of numbers that could be the target. A cell may hold a number, "
             f"and one sign such as % or $ that is the same in the whole column.{first}"
         )
-    place = known_as(candidates, ("x", "z"))  # beside which y is no target
+    place = known_as(candidates, ("x", "z"))  # beside which y is not a target
     if len(candidates) > 1 and not place and (called := known_as(candidates, TARGETS)):
         notes.append(f"the column {called!r} is taken as the target, because of its name")
         return called

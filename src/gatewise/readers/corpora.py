@@ -200,7 +200,7 @@ def classes_in_files(
         return None
     path = placed(opened.named)
     files = [file for file in _texts_in(path) if file.parent == path]
-    # Notes beside tables are no classes.
+    # Notes beside tables are not classes.
     if len(files) < 2 or folders.holds_tables(path) or matrices.signals_of(path):
         return None
     rows = [

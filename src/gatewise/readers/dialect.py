@@ -478,7 +478,7 @@ def _names(record: Sequence[str], typed: Sequence[int]) -> bool:
 
 
 def _height(lines: Sequence[str], records: int, comment: str) -> int:
-    """The number of lines above the record behind so many others, blank ones included."""
+    """The number of lines above the record behind this many others, blank ones included."""
     held = (
         height
         for height, line in enumerate(lines)
@@ -571,7 +571,7 @@ def is_name(cell: str) -> bool:
 def _is_data(
     record: list[str], typed: list[int], width: int, records: Sequence[Sequence[str]]
 ) -> bool:
-    """True if the first record is a row of data, so that no row names the columns."""
+    """True if the first record is a row of data, so no row names the columns."""
     if len(record) != width or not all(cell for cell in record):
         return False
     below = records[len(records) // 2]
@@ -612,7 +612,7 @@ def _is_row(records: Sequence[Sequence[str]], typed: Sequence[int], width: int) 
 
 
 def _begin_and_rate(records: Sequence[Sequence[str]]) -> bool:
-    """True if a begin in seconds since 1970 and a rate stand above the data, as Empatica writes."""
+    """True if a start in seconds since 1970 and a rate stand above the data, as Empatica writes."""
     if len(records) < FEWEST:
         return False
     try:

@@ -22,7 +22,7 @@ PACKED = 4  # approximate compression ratio of text
 ANY = ("", ".data", ".dat", ".rdb")  # suffixes of files that may hold text
 UBYTE = "ubyte"  # IDX files end so, without a suffix
 BEGIN = 4096  # bytes that show whether a file is text
-# How files begin that are no text, and what to do with one that has the name of a text.
+# How files begin that are not text, and what to do with one that has the name of a text.
 UNPACK, RENAME = "Unpack it, and give the file in it", "Give it a name that ends in"
 SAVE = "Save it as CSV"
 BEGINS = {

@@ -212,7 +212,7 @@ def refuse_parts(source: str, folders: Iterable[str]) -> None:
     first = next((top for top in tops if top.lower().startswith("train")), tops[0])
     other = next(top for top in tops if top != first)
     raise DataError(
-        f"{source} holds the parts {listing(tops)}, which are no labels. Give {source}/{first}, "
+        f"{source} holds the parts {listing(tops)}, which are not labels. Give {source}/{first}, "
         f"and --set data.test={source}/{other}; unpack an archive first."
     )
 

@@ -43,7 +43,7 @@ def steps(frame: pl.DataFrame, name: str) -> tuple[pl.DataFrame, tuple[str, ...]
     Without a frequency the time is the number of the step.
 
     Raises:
-        DataError: a start is no time, a frequency is not known, a list is shorter than the target,
+        DataError: a start is not a time, a frequency is unknown, a list is shorter than the target,
             or a value is not a number.
     """
     timed = FREQUENCY in frame.columns

@@ -191,7 +191,7 @@ def _of_prometheus(content: Any, name: str) -> list[dict[str, Any]] | None:
     """The rows of an answer to a range query of Prometheus; None for other content.
 
     Raises:
-        DataError: a value is no pair of a time and a number.
+        DataError: a value is not a pair of a time and a number.
     """
     data = content.get("data") if isinstance(content, dict) else None
     series = data.get("result") if isinstance(data, dict) else None

@@ -22,7 +22,7 @@ def read(folder: Path, encoding: str) -> Table:
     """The table of the recordings, with a transcript and a speaker where the folder has them.
 
     Raises:
-        DataError: a recording is no file, or a list does not name the same recordings.
+        DataError: a recording is not a file, or a list does not name the same recordings.
     """
     source = folder / LIST
     if (folder / SEGMENTS).exists():

@@ -252,7 +252,7 @@ def _refuse_wrong(
 def _remedy(
     table: Table, name: str, column: pl.Series, bad: pl.Series, settings: DataSettings
 ) -> tuple[str, list[Way]]:
-    """What to do with the cells of a column that are no numbers, and the settings that may help."""
+    """What to do with cells of a column that are not numbers, and the settings that may help."""
     known = column.drop_nulls()
     if ways := marks.readings(known):
         shown = known.filter(~known.str.contains(marks.PLAIN_CELL))[0]
@@ -430,7 +430,7 @@ DAY = 86_400_000_000  # microseconds
 def _localised(loaded: Loaded, settings: DataSettings, table: Table, notes: list[str]) -> str:
     """Put the times into local time if they are days; else into UTC, and return their zone.
 
-    Days have 23 or 25 hours where clocks change, so that they are regular in local time only.
+    Days have 23 or 25 hours where clocks change, so they are regular in local time only.
     """
     zone, moments = settings.timezone, loaded.times
     if moments is None or not loaded.dated:

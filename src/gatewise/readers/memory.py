@@ -103,7 +103,7 @@ def as_array(source: Any) -> Any:
 
 
 def refuse_unreadable(source: Any) -> None:
-    """Refuse usual forms of data that are no arrays yet, with the conversion.
+    """Refuse usual forms of data that are not arrays yet, with the conversion.
 
     Raises:
         DataError: the source is one of them.
@@ -239,8 +239,8 @@ def _table(source: Any, form: str) -> pl.DataFrame:
     except (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise DataError(
-            f"The data come as {form}, but make no table: {reason}. Give columns of equal length, "
-            "each of numbers, of texts or of dates."
+            f"The data come as {form}, but cannot be read as a table: {reason}. Give columns of "
+            "equal length, each of numbers, of texts or of dates."
         ) from None
 
 

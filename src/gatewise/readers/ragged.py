@@ -16,7 +16,7 @@ from gatewise.settings import DataSettings
 
 STEPS = "steps"  # the name of the column of steps, if no row names the columns
 WIDEST = 4  # columns before the numbers, and behind them
-LONG = 3  # the longest row is at least so many times as wide as the header
+LONG = 3  # the longest row is at least this many times as wide as the header
 ALIKE = 0.9  # share of rows of one length above which the others are damaged
 FEW, MANY = 3, 5  # different lengths of rows that show sequences, with a label and without one
 WHOLE = 0.95  # share of rows whose steps are numbers; `listed` refuses the others
@@ -150,8 +150,8 @@ def listed(text: str, rows: Ragged, name: str = "") -> str:
             raise DataError(
                 f"{name}: the line {line.strip()[:80]!r} holds "
                 f"{'no steps' if wrong is None else repr(wrong[:40]) + ' among its steps'}. The "
-                "rows differ in length, so each needs its numbers in one stretch. Mend the line, "
-                "or remove it."
+                "rows differ in length, so each needs its numbers in one stretch. Correct the "
+                "line, or remove it."
             )
         header = header and not cells
         made.append("\t".join(cells))

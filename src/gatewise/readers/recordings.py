@@ -116,7 +116,7 @@ def place_of(source: Any, folder: str = "") -> Place | None:
         return None
     seen = [one for one in found if not PurePosixPath(one).name.startswith(".")]
     every = tuple(filter(is_recording, seen))
-    # Noise to mix in, as in Google's speech commands, is no class.
+    # Noise to mix in, as in Google's speech commands, is not a class.
     names = tuple(one for one in every if not _is_apart(one)) or every
     if not names and (packed or folders.holds_tables(path)):
         return None  # tables
@@ -158,7 +158,7 @@ def from_files(place: Place, settings: DataSettings, *, truth: Truth, purpose: P
         apart = sorted({name.rpartition("/")[0] for name in place.left_out})
         notes.append(
             f"the recordings in {', '.join(apart)} are left out, because the name of a folder that "
-            "begins with _ is no label"
+            "begins with _ is not a label"
         )
     files = [(name, name) for name in place.names]
     if purpose == "predict":  # the names of new recordings need not hold labels
@@ -225,8 +225,8 @@ def from_table(
     columns.demand(table, settings, purpose)
     if settings.sound in (settings.label, settings.group, *settings.target):
         raise ConfigError(
-            f"{table.name}: the column {settings.sound!r} holds the recordings, so that it cannot "
-            f"be what {task} learns, nor their group. Name another column."
+            f"{table.name}: the column {settings.sound!r} holds the recordings, so it cannot "
+            f"also be the target, the label or the group. Name another column."
         )
     notes += columns.unread(table, settings)
     wanted = [one for one in roles.named(settings) if one in table.columns]
@@ -371,7 +371,7 @@ def _with_pattern(
     if truth == "label":
         if table := _table_of_labels(place):
             raise ConfigError(
-                f"{place.path}: the table {table} names the recordings and their labels, so that "
+                f"{place.path}: the table {table} names the recordings and their labels, so "
                 "their folders and names may mean something else. Give that table instead of the "
                 "folder; if the names do hold the labels, set data.pattern."
             )

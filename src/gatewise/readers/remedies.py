@@ -13,7 +13,7 @@ from typing import Any
 
 from gatewise.errors import DataError, FlawError, GatewiseError, Way
 
-MOST_READ = 16  # the source is read at most so many times to find out what helps
+MOST_READ = 16  # the source is read at most this many times to find out what helps
 DEEPEST = 4  # flaws that are told together
 
 Changes = dict[str, Any]  # settings of [data] and their new values
@@ -43,7 +43,7 @@ def tried(first: FlawError, attempt: Attempt, *, flags: bool, deepest: int = DEE
         first: the flaw.
         attempt: reads the source with these changes of its settings.
         flags: name the settings as options of the command line.
-        deepest: so many flaws are told together.
+        deepest: at most this many flaws are told together.
     """
     first.__traceback__ = None  # it keeps the arrays of the attempt
     found = _followed(first, {}, attempt, iter(range(MOST_READ)), deepest)

@@ -198,8 +198,7 @@ def _doubled(sequences: Sequences, times: Array, doubled: Array, origin: Origin)
         midnight = dated and bool((times == times.astype("M8[D]")).all())
         missing = " or the time of day (data.time may name several columns)" if midnight else ""
         return FlawError(
-            f"{begin} Most rows do, so that a column is missing that distinguishes series"
-            f"{missing}.",
+            f"{begin} Most rows do, so a column is missing that distinguishes series{missing}.",
             advice=f"Name it in data.id{' or data.time' if midnight else ''}",
             ways=apart,
         )

@@ -154,7 +154,7 @@ def _spans(cell: Sequence[Any]) -> Iterator[tuple[int, int, str, str]]:
             case dict():
                 yield _of_fields(item)
             case _:
-                raise ValueError(f"{str(item)[:80]!r} is no span")
+                raise ValueError(f"{str(item)[:80]!r} is not a span")
 
 
 def _is_span(one: Any) -> bool:
@@ -170,7 +170,7 @@ def _of_fields(fields: Mapping[str, Any]) -> tuple[int, int, str, str]:
     )
     labels = label if isinstance(label, list) else [label]
     if first is None or last is None or len(labels) != 1 or not labels[0]:
-        raise ValueError(f"a span needs a begin, an end and one label, unlike {str(fields)[:80]!r}")
+        raise ValueError(f"a span needs a start, an end and one label, unlike {str(fields)[:80]!r}")
     said = fields.get("text")
     return int(first), int(last), str(labels[0]), said if isinstance(said, str) else ""
 

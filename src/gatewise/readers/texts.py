@@ -169,7 +169,7 @@ def _holds_times(name: str, cells: pl.Series) -> bool:
 
 def _words(cells: pl.Series) -> float:
     known = cells.cast(pl.String).drop_nulls()
-    are_words = ~known.str.contains(rf"{ELAPSED_CELL}|{DATED}")  # "1 days 02:30:00" is no text
+    are_words = ~known.str.contains(rf"{ELAPSED_CELL}|{DATED}")  # "1 days 02:30:00" is not text
     mean = (
         known.str.count_matches(r"\S+")
         .zip_with(are_words, pl.repeat(1, len(known), eager=True))

@@ -78,7 +78,7 @@ def _time_parts(table: Table, settings: DataSettings, kinds: Kinds) -> tuple[str
     if workbook := [name for name in dated if _is_time_of_day(table.sample[name])]:
         dated = [name for name in dated if name not in workbook]
         clocks += workbook
-    clocks = _begins_of_day(table, clocks)
+    clocks = _starts_of_day(table, clocks)
     dates = [name for name in dated if _is_date(table.sample[name])]
     both = len(dated) == len(dates) == len(clocks) == 1
     moments = (dates[0], clocks[0]) if both else tuple(dated)
@@ -166,7 +166,7 @@ def _are_digits(table: Table, column: str) -> bool:
     return known_as([column], times.DATES) == column and times.are_days(table.sample[column])
 
 
-def _begins_of_day(table: Table, clocks: list[str]) -> list[str]:
+def _starts_of_day(table: Table, clocks: list[str]) -> list[str]:
     """Of two times of day that are always as far apart, the one that begins; else all."""
     if len(clocks) != 2:
         return clocks
@@ -241,7 +241,7 @@ def with_format(table: Table, settings: DataSettings, notes: list[str]) -> DataS
 
 
 def _zone_is_fixed(sample: pl.Series, zone: str) -> bool:
-    """True if the offset of the first rows is fixed, so that later rows may have another."""
+    """True if the offset of the first rows is fixed, so later rows may have another."""
     return sample.dtype == pl.String and zone.startswith(("+", "-"))
 
 
@@ -263,7 +263,7 @@ def with_counter(
     clocks = [name for name in free if kinds[name] == "text" and _is_elapsed(table, settings, name)]
     if len(clocks) == 1:
         settings = with_role(settings, notes, role="time", column=clocks[0])
-        notes[-1] += f", in seconds since a begin (data.time_format={times.ELAPSED!r})"
+        notes[-1] += f", in seconds since a start (data.time_format={times.ELAPSED!r})"
         return replace(settings, time_format=times.ELAPSED)
     numbers = [name for name in free if kinds[name] == "number"]
     called = [name for name in numbers if known_as([name], (*TIMES, *COUNTERS))]
@@ -281,7 +281,7 @@ def with_counter(
 
 
 def _is_elapsed(table: Table, settings: DataSettings, column: str) -> bool:
-    """True for times since a begin that rise within each sequence."""
+    """True for times since a start that rise within each sequence."""
     seconds = times.elapsed(table.sample[column].cast(pl.String).str.strip_chars())
     if seconds.null_count():
         return False
@@ -301,7 +301,7 @@ def _rises(sample: pl.DataFrame, settings: DataSettings, column: str, *, evenly:
 
 
 def _time(table: Table, settings: DataSettings, kinds: Kinds) -> str:
-    """The only column of times; of several, the one with a usual name, or with the begins."""
+    """The only column of times; of several, the one with a usual name, or that of the starts."""
     free = without_role(table, settings)
     candidates = [name for name in free if kinds[name] == "time"]
     if not candidates:
@@ -311,12 +311,12 @@ def _time(table: Table, settings: DataSettings, kinds: Kinds) -> str:
         name = name or next((one for one in listed if _is_dated(table, one)), "")
         known = name and (kinds[name] == "list" or _whole(table, name) or _is_epoch(table, name))
         return name if known else ""
-    # The begin and the end of a whole query stand beside each row of some databases.
+    # The start and the end of a whole query stand beside each row of some databases.
     changing = [name for name in candidates if table.sample[name].n_unique() > 1]
     candidates = changing or candidates
     if len(candidates) == 1:
         return candidates[0]
-    if name := known_as(candidates, TIMES) or _begin(table, candidates):
+    if name := known_as(candidates, TIMES) or _start(table, candidates):
         return name
     named = " or ".join(option("time", name) for name in candidates[:3])
     raise ConfigError(
@@ -357,8 +357,8 @@ def _is_epoch(table: Table, column: str) -> bool:
     return bool(times.epoch(float(cells.to_numpy().min()), float(cells.to_numpy().max())))
 
 
-def _begin(table: Table, candidates: Sequence[str]) -> str:
-    """The column with the begins, if the times of two columns are always as far apart; else ""."""
+def _start(table: Table, candidates: Sequence[str]) -> str:
+    """The column with the starts, if the times of two columns are always as far apart; else ""."""
     if len(candidates) != 2:
         return ""
     moments = []

@@ -72,7 +72,7 @@ BASIC = (  # ISO 8601 without signs between the parts
     *("%Y%m%dT%H%M%SZ", "%Y%m%dT%H%MZ", "%Y%m%dT%H%M%S", "%Y%m%dT%H%M", "%Y%m%d %H%M%S"),
     "%Y%m%d %H%M",
 )
-# Numbers of so many digits that are dates, such as 202301312359.
+# Numbers of digits that may be dates, such as 202301312359.
 DIGITS = {6: "%Y%m", 8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 # The first letters of months in Dutch, English, French, German, Italian, Portuguese and Spanish,
 # without accents.
@@ -263,7 +263,7 @@ def _year(texts: pl.Series) -> pl.Series:
 
 
 def _excel(texts: pl.Series, *, begin: str = "1899-12-30") -> pl.Series:
-    """Parse days since the begin, to the second."""
+    """Parse days since the start, to the second."""
     seconds = (texts.cast(pl.Float64, strict=False) * 86_400).round()
     origin = np.datetime64(begin, "us").astype(np.int64)
     return (seconds.cast(pl.Int64) * 1_000_000 + origin).cast(pl.Datetime("us"))
@@ -284,13 +284,13 @@ def _epoch(texts: pl.Series, *, parts: int) -> pl.Series:
     return (numbers // (parts // 1_000_000)).cast(pl.Datetime("us"))
 
 
-# The time since a begin, as stop watches, recorders and pandas write it: 0:00.005, 1 days 12:30:00.
+# The time since a start, as stop watches, recorders and pandas write it: 0:00.005, 1 days 12:30:00.
 ELAPSED_CELL = r"^'?(?:(?P<days>\d+) days? )?(?:(?P<hours>\d+):)?(?P<minutes>\d{1,2}):"
 ELAPSED_CELL += r"(?P<seconds>\d{2}(?:\.\d+)?)'?$"
 
 
 def elapsed(texts: pl.Series) -> pl.Series:
-    """Parse the time since a begin to seconds, Float64; two parts are minutes and seconds."""
+    """Parse the time since a start to seconds, Float64; two parts are minutes and seconds."""
     parts = texts.str.extract_groups(ELAPSED_CELL).struct
     seconds = parts.field("seconds").cast(pl.Float64)
     for name, each in (("minutes", 60), ("hours", 3_600), ("days", 86_400)):
@@ -379,7 +379,7 @@ def _begins(texts: pl.Series) -> pl.Series:
 
 
 def _tolerant(read: Clock) -> Clock:
-    """Read also ranges, by their begin, and 24:00 and 24:30, which belong to the next day."""
+    """Read also ranges, by their start, and 24:00 and 24:30, which belong to the next day."""
 
     def reading(texts: pl.Series) -> pl.Series:
         begins = _begins(texts)
@@ -599,7 +599,7 @@ def dated(names: Sequence[str]) -> tuple[list[str], Array]:
         if score > steadiest:
             best, steadiest = moments, score
     unique = steadiest[0] == best.len() - best.null_count()
-    # Columns numbered 1100 to 2498 are no years, although some of them could be.
+    # Columns numbered 1100 to 2498 are not years, although some of them could be.
     if steadiest[0] < LEAST_DATED or 2 * steadiest[0] < len(names) or not unique:
         return [], np.empty(0, "M8[us]")
     table = pl.DataFrame({"name": texts, "time": best}).drop_nulls().sort("time")

@@ -107,7 +107,9 @@ def _numbers(text: bytes, width: int, path: Path, line: int) -> Array | None:
     try:
         vector = np.array(fields, dtype=np.float32)
     except ValueError:
-        raise DataError(f"{path}, line {line}: this is no word with its vector. {FORMS}") from None
+        raise DataError(
+            f"{path}, line {line}: this line is not a word followed by its vector. {FORMS}"
+        ) from None
     if len(vector) != width or not width:
         raise DataError(
             f"{path}, line {line}: the vector has {len(vector)} numbers, but {width} are expected. "

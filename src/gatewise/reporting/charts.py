@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
+from gatewise.data.subsets import evenly_spaced
 from gatewise.reporting.formats import Numbers
 
 # matplotlib draws the light colours; the SVG refers to variables that the style sheet sets.
@@ -123,7 +124,7 @@ def _thin(x: Numbers, y: Numbers) -> tuple[Numbers, Numbers]:
 
 def spread(length: int) -> NDArray[np.int64]:
     """Evenly spaced positions over a length, at most as many as a line has points."""
-    return np.unique(np.linspace(0, length - 1, min(length, MOST_POINTS)).astype(np.int64))
+    return evenly_spaced(length, MOST_POINTS)
 
 
 def is_picture(values: Numbers) -> bool:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from gatewise.judging.evaluation import Evaluation
     from gatewise.reporting.sections import Record
-    from gatewise.training.fit import History
+    from gatewise.training.progress import History
 
 log = logging.getLogger("gatewise")
 
@@ -54,7 +54,7 @@ BASELINES, METRICS, MANIFEST = "baselines.json", "metrics.json", "manifest.json"
 HISTORY, SPLITS, PREDICTIONS = "history.csv", "splits.json", "predictions.csv"
 GRAPH, GRAPH_WEIGHTS = graph.DESCRIPTION, graph.WEIGHTS  # for prediction without Keras
 REPORT, ENVIRONMENT, RESAMPLES = "report.html", "environment.json", "resamples.parquet"
-# What file managers, notebooks and NFS leave in any folder, by the begin of its name.
+# What file managers, notebooks and NFS leave in any folder, by how its name begins.
 LITTER = (".DS_Store", "._", ".ipynb_checkpoints", ".nfs")
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux: relative to the working folder; swap both
 LOADED = (MODEL, PREPARATION, SETTINGS, BASELINES, METRICS)  # and SPLITS in newer folders
@@ -406,8 +406,8 @@ def load(folder: str | Path) -> Artefact:
     """Load a saved run with its Keras model, and check it against its manifest.
 
     Raises:
-        ArtefactError: the folder is no run folder, a file is missing or changed, or the format is
-            unknown.
+        ArtefactError: the folder is not a run folder, a file is missing or changed, or the format
+            is unknown.
     """
     folder = folder_of(folder)
     artefact = _without_network(folder, MODEL)  # before Keras, whose import takes seconds
@@ -542,7 +542,7 @@ def format_of(folder: Path) -> int:
     """The format number of a run folder.
 
     Raises:
-        ArtefactError: it is no run folder, or of a format that this version does not read.
+        ArtefactError: it is not a run folder, or of a format that this version does not read.
     """
     return int(_manifest(folder)["format"])
 

@@ -50,7 +50,7 @@ def refuse_incoherent(preparation: Preparation[Any], shapes: Callable[..., Shape
     ):
         raise ValueError("its frames are not those of its spectrum")
     if getattr(preparation.own, "window", 0) and not preparation.own.stride:
-        raise ValueError("own.stride is 0, so that its windows never end")
+        raise ValueError("own.stride is 0, so its windows never end")
     preparation.positions(preparation.used)
     preparation.positions(getattr(preparation.own, "known", ()))
     sides = {*preparation.static_scale, *preparation.categories}

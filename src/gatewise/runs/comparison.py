@@ -44,7 +44,7 @@ def compare(*runs: Any, metric: str = "") -> dict[str, Any]:
 
     Raises:
         ConfigError: the runs cannot be compared; the message says which differ, and how.
-        ArtefactError: a folder is no run folder, is damaged, or keeps no resampled scores.
+        ArtefactError: a folder is not a run folder, is damaged, or keeps no resampled scores.
     """
     if len(runs) < 2:
         raise ConfigError(f"compare needs at least two run folders. Received: {len(runs)}.")

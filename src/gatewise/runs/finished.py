@@ -18,7 +18,7 @@ from gatewise.reporting.report import draw, summary
 from gatewise.runs import artefact as artefacts
 from gatewise.runs.artefact import Artefact
 from gatewise.runs.record import metrics_of, splits_of
-from gatewise.training.fit import History
+from gatewise.training.progress import History
 
 
 @dataclass(frozen=True)

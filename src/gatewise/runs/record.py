@@ -16,7 +16,7 @@ from gatewise.judging.repeats import spread_of, summary_of
 from gatewise.judging.validation import FittedBaselines
 from gatewise.readers.datasets import DATASETS, path_of
 from gatewise.settings import DataSettings
-from gatewise.training.fit import History, column_of
+from gatewise.training.progress import History, column_of
 from gatewise.training.ready import Ready, part_sizes
 
 

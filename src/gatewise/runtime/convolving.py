@@ -27,7 +27,7 @@ class _Convolution:
 
     size: int
     stride: int
-    left: int  # zeros before the first step, and so many less than `size` - 1 after the last
+    left: int  # zeros before the first step; size - 1 - left follow the last one
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Front:
         return steps
 
     def ready(self, steps: int, *, ended: bool) -> int:
-        """The results that are known after so many steps; `ended`: there are no more."""
+        """The results that are known after this many steps; `ended`: there are no more."""
         for one in self.convolutions:
             after = one.size - 1 if ended else one.left
             steps = max(0, (steps - one.size + after) // one.stride + 1)

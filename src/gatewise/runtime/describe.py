@@ -494,11 +494,16 @@ def _merge(writer: _Writer, layer: Any, x: list[Value], mask: Any, _given: Any) 
     if isinstance(layer, layers.Average):
         y = writer.one("divide", [y, writer.constant(np.asarray(len(x), writer.dtype))])
     if mask is not None and None not in mask:
-        union = mask[0]
-        for other in mask[1:]:
-            union = writer.one("logical_or", [union, other])
-        writer.masks[y] = union
+        writer.masks[y] = _union(writer, mask)
     return y
+
+
+def _union(writer: _Writer, masks: list[Value]) -> Value:
+    """The mask of the steps that any of these masks keeps."""
+    union, *others = masks
+    for other in others:
+        union = writer.one("logical_or", [union, other])
+    return union
 
 
 def _concatenate(writer: _Writer, layer: Any, x: list[Value], mask: Any, _given: Any) -> Written:
@@ -509,10 +514,7 @@ def _concatenate(writer: _Writer, layer: Any, x: list[Value], mask: Any, _given:
     if layer.axis in (-1, rank - 1):
         # A step is masked if all inputs mask it; an input without a mask masks none.
         if None not in mask:
-            union = mask[0]
-            for other in mask[1:]:
-                union = writer.one("logical_or", [union, other])
-            writer.masks[y] = union
+            writer.masks[y] = _union(writer, mask)
         return y
     parts = []
     for value, one in zip(x, mask, strict=True):
@@ -655,7 +657,7 @@ def _function(
 
 
 def _options(name: str, operation: Any, given: dict[str, Any], dtype: str) -> dict[str, Any]:
-    """The configuration of a function; takes what is no tensor out of the arguments of its call."""
+    """The configuration of a function; takes all but tensors out of the arguments of its call."""
     config = dict(operation.get_config())
     for unused in ("name", "sorted", "sparse", "initial", "mode"):
         if config.pop(unused, None) not in (None, operation.name, True, False, "constant"):

@@ -47,7 +47,7 @@ class Network:
                 values.update(self._written(node, [values.get(name) for name in node.inputs]))
             for name in self._free[node.name]:
                 values.pop(name, None)
-        return _mapped(values, self.graph.outputs)
+        return mapped(values, self.graph.outputs)
 
     def predict_on_batch(self, inputs: Any) -> Any:
         """The same as a call; the name is that of the method of keras.Model."""
@@ -58,7 +58,7 @@ class Network:
         """The shape of each input, in the structure of `graph.inputs`, as keras.Model has it."""
         configs = {node.name: node.config for node in self.graph.nodes if node.operation == "input"}
         shapes = {name: _shape(config) for name, config in configs.items()}
-        return _mapped(shapes, self.graph.inputs)
+        return mapped(shapes, self.graph.inputs)
 
     def reset_state(self) -> None:
         """Let stateful layers start from zeros again."""
@@ -154,9 +154,10 @@ def _matched(structure: Structure, inputs: Any) -> list[tuple[str, Array]]:
     return [pair for one, given in pairs for pair in _matched(one, given)]
 
 
-def _mapped(values: Mapping[str, Any], structure: Structure) -> Any:
+def mapped(values: Mapping[str, Any], structure: Structure) -> Any:
+    """The values of names, in a structure of these names."""
     if isinstance(structure, str):
         return values[structure]
     if isinstance(structure, Mapping):
-        return {key: _mapped(values, one) for key, one in structure.items()}
-    return [_mapped(values, one) for one in structure]
+        return {key: mapped(values, one) for key, one in structure.items()}
+    return [mapped(values, one) for one in structure]

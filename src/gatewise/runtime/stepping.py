@@ -1,7 +1,7 @@
 """Stepper: run a graph one step at a time, with states instead of the steps before.
 
 A value of the graph is one of five kinds: it is the same at all times; it is given anew with each
-step, without an axis of steps (the spelling of a word); it has a row for each step, so that the row
+step, without an axis of steps (the spelling of a word); it has a row for each step, so the row
 of the new step is enough; it tells something of all steps so far (the state of an LSTM, a mean, a
 maximum, a summary), so that a state and the new step are enough; or it is the mask of real steps,
 which is true everywhere in a stream. Whatever needs more is refused by name.

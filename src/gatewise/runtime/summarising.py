@@ -51,7 +51,7 @@ def after_step(values: Array, state: dict[str, Array], node: Node) -> Array:
 
 
 def _summary(graph: Graph, normalization: Node) -> Node | None:
-    """The node that stands for what a batch normalization reads; None: that is no summary."""
+    """The node that stands for what a batch normalization reads; None: that is not a summary."""
     if normalization.operation != "batch_normalization":
         return None
     joined = graph.node(normalization.inputs[0])

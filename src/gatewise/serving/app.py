@@ -475,7 +475,7 @@ async def _inferred(service: Service, model: Model, request: Request) -> Respons
         return Response(content, headers=headers)
 
     async def reply(body: bytes) -> Response:
-        # A column may have the name of the parameter, so that only the parsed request tells.
+        # A column may have the name of the parameter, so only the parsed request tells.
         if f'"{inference.SEQUENCE}"'.encode() in body:
             with await asyncio.to_thread(source_of, body) as source:
                 if inference.names_sequence(asked):
@@ -667,12 +667,12 @@ def refusal(error: Exception, service: Service) -> Response:
     """The answer to a request that failed."""
     status = 500
     headers: dict[str, str] = {}
+    if isinstance(error, MemoryError):
+        error = Refusal(503, "There is not enough memory for this. Send fewer rows.")
     if isinstance(error, Refusal):
         status = error.status
     elif isinstance(error, GatewiseError):
         status = 422
-    elif isinstance(error, MemoryError):
-        status = 503
     if status == 503:
         headers["retry-after"] = "1"
     if status == 401:
@@ -681,5 +681,5 @@ def refusal(error: Exception, service: Service) -> Response:
         log.error("A request failed. %s", "".join(traceback.format_exception(error)))
         text = "The server failed; its log says why."
     else:
-        text = service.public(str(error)) or "There is not enough memory for this. Send fewer rows."
+        text = service.public(str(error))
     return _sentence(status, text, headers)

@@ -22,23 +22,23 @@ class Connection(HttpToolsProtocol):
     _leaving = False  # the server stops
 
     def connection_made(self, transport: Any) -> None:
-        """Begin to wait for the first request."""
+        """Start waiting for the first request."""
         super().connection_made(transport)
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop to wait."""
+        """Stop waiting."""
         self._stop_waiting()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
-        """Begin to wait for the headers of another request."""
+        """Start waiting for the headers of another request."""
         super().on_message_begin()
         if self._slow is None:
             self._wait()
 
     def on_headers_complete(self) -> None:
-        """Stop to wait; the answer to a request that comes while the server stops is the last."""
+        """Stop waiting; the answer to a request that comes while the server stops is the last."""
         self._stop_waiting()
         super().on_headers_complete()
         if self._leaving and self.cycle is not None:

@@ -62,7 +62,7 @@ class Metrics:
             self._batches.add(model, size)
 
     def text(self, pending: int, sessions: int) -> str:
-        """The page of metrics; `pending` requests wait, and so many sequences are open."""
+        """The page of metrics; `pending` requests wait, and `sessions` sequences are open."""
         usage = resource.getrusage(resource.RUSAGE_SELF)
         with self._lock:
             lines = [

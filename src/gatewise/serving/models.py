@@ -197,7 +197,7 @@ class Model:
             return
         if path is None or not recordings.is_recording(path):
             raise DataError(
-                f"The run '{self.name}' was trained on recordings, and this is none. Send a "
+                f"The run '{self.name}' was trained on recordings, and this is not one. Send a "
                 "recording to predict, with its content type, such as audio/wav."
             )
         package = require("soundfile", "sound", "Reading recordings")

@@ -23,7 +23,7 @@ from gatewise.streaming import Stream, advance
 # The most of a message, because the other sessions wait for it: rows, characters, tokens, samples.
 MOST = {"numbers": 1000, "text": 2000, "tokens": 1000, "sound": 160_000}
 UNITS = {"numbers": "steps", "text": "characters", "tokens": "tokens", "sound": "samples"}
-AHEAD = 10_000  # of these that were no steps, after which the size of a session is measured
+AHEAD = 10_000  # of these that were not steps, after which the size of a session is measured
 MAX_STATE = 4_000_000  # bytes of a session
 
 Key = tuple[str, Any]  # the name of a model, and the name that the client gave or a connection
@@ -77,7 +77,7 @@ class Sessions:
         """
         loop = asyncio.get_running_loop()
         stream = await loop.run_in_executor(self._thread, self._new, model)
-        # Nothing waits from here on, so that of two clients who start one id the second is refused.
+        # Nothing waits from here on, so of two clients who start one id the second is refused.
         self._expire()
         key = (model.name, name)
         if key in self._sessions:
@@ -194,8 +194,9 @@ def _push(steps: _Steps) -> None:
         if len(session.stream.state()) > MAX_STATE:
             raise Refusal(
                 413,
-                "The sequence holds too much that is no whole step yet: rows ahead without their "
-                "values, or a text without white space. Send these first, or start another one.",
+                "The sequence holds too much that is not a whole step yet: rows ahead without "
+                "their values, or a text without white space. Send these first, or start another "
+                "one.",
             )
         session.rows, session.begun = 0, session.stream.step
     session.stream.push(rows)

@@ -77,24 +77,24 @@ def train(
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same numbers.")] = None,
     quality: Annotated[
         str | None,
-        typer.Option(help="fast, good or best: how much time a better answer is worth."),
+        typer.Option(help="fast, good or best: more training time for better scores."),
     ] = None,
     budget: Annotated[
-        str, typer.Option(help="The time for all of it, such as 5m; what fits is trained.")
+        str, typer.Option(help="The time for everything, such as 5m; as much as fits is trained.")
     ] = "",
     repeats: Annotated[
         int,
-        typer.Option(help="Train from so many seeds, judge their mean, and save the best."),
+        typer.Option(help="Train from this many seeds, judge their mean, and save the best."),
     ] = 1,
     folds: Annotated[
         int | None,
         typer.Option(
-            help="The folds of cross-validation; forecasts: train again before so many stretches."
+            help="The folds of cross-validation; forecasts: the stretches to train again before."
         ),
     ] = None,
     audit: Annotated[
         str | None,
-        typer.Option(help="full: look for leaks by trainings that must fail, too."),
+        typer.Option(help="full: also train networks that must fail, which reveals leaks."),
     ] = None,
     baseline: Annotated[
         list[str] | None,
@@ -191,7 +191,7 @@ def tune(
     space: Annotated[Path | None, typer.Option(help="A TOML file with ranges of settings.")] = None,
     repeats: Annotated[
         int,
-        typer.Option(help="Train each trial from so many seeds, and end those that stay worse."),
+        typer.Option(help="Train each trial from this many seeds, and end those that stay worse."),
     ] = 1,
     processes: Annotated[int, typer.Option(help="Processes that share trials and cores.")] = 1,
     resume: Annotated[
@@ -328,7 +328,7 @@ def look(
 
 
 def _refuse_no_run(run: Path) -> None:
-    """Refuse a path that is no run folder before Keras is imported, which takes seconds."""
+    """Refuse a path that is not a run folder before Keras is imported, which takes seconds."""
     from gatewise.runs.artefact import format_of
 
     format_of(run)
@@ -437,7 +437,7 @@ def stream(
     window: Annotated[
         int | None,
         typer.Option(
-            help="Steps that an answer reads anew; 0: all, carried on from step to step.",
+            help="Answer from the last N steps; 0: from all steps, whose states are kept.",
             show_default=False,
         ),
     ] = None,
@@ -493,7 +493,7 @@ def export(
         str, typer.Option(help="float32, or int8 with --to c: a quarter of the size.")
     ] = "float32",
 ) -> None:
-    """Write a trained network in another format, and prove that its answers are the same."""
+    """Write a trained network in another format, checked against the run."""
     if not (run.suffix == ".keras" and run.is_file()):
         _refuse_no_run(run)
     from gatewise.exporting.export import export as write
@@ -705,7 +705,7 @@ def main() -> None:
     if sys.argv[1:2] != ["run"]:  # a script gets the environment unchanged
         # 3: XLA calls a slow compile, as on a busy machine, an error. Failures are raised, too.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        # They warn of a home that is no folder, of networks that are compiled one by one, and of
+        # They warn of a home that is not a folder, of networks that are compiled one by one, and of
         # damaged workbooks, which an error names as well.
         for name in ("matplotlib", "tensorflow", "calamine", "fastexcel"):
             logging.getLogger(name).setLevel(logging.ERROR)

@@ -67,7 +67,7 @@ class Screen(logging.Handler):
             )
             self.bar.start()
             self.task = self.bar.add_task("", total=None)
-            log = logging.getLogger("gatewise.training.fit.phases")
+            log = logging.getLogger("gatewise.training.phases")
             log.setLevel(logging.DEBUG)
             log.addHandler(self)
         return self
@@ -79,7 +79,7 @@ class Screen(logging.Handler):
 
     def __exit__(self, *_: object) -> None:
         if self.bar is not None:
-            logging.getLogger("gatewise.training.fit.phases").removeHandler(self)
+            logging.getLogger("gatewise.training.phases").removeHandler(self)
             self.bar.stop()
 
     def watch(self, progress: Any, epoch_over: bool) -> None:

@@ -232,7 +232,7 @@ class _Lines:
 
         Raises:
             DataError: the line is not what the lines before it were.
-            ConfigError: the first line of CSV is no header.
+            ConfigError: the first line of CSV is not a header.
         """
         begins = not (self.is_json or self.is_plain or self._separator)
         if begins and line.strip():

@@ -75,7 +75,7 @@ class Plan:
 
     preparation: Preparation[Any]  # for sequences that are not cut into windows
     columns: tuple[str, ...]  # that a row of numbers holds, in this order
-    window: int = 0  # an answer reads so many last steps; 0: all, whose states are carried on
+    window: int = 0  # an answer reads this many last steps; 0: all, whose states are carried on
     every: int = 1  # steps between answers
     per_step: bool = False  # the answer is the row of the last step, among rows of all steps
     partial: bool = False  # answers do not wait for a full window
@@ -84,7 +84,7 @@ class Plan:
     # An answer needs a full window, even at the end of a stream that is shorter.
     full: bool = False
     targets: tuple[str, ...] = ()  # a row in which all of them are empty is a step ahead
-    ahead: int = 0  # an answer needs so many rows ahead
+    ahead: int = 0  # an answer needs this many rows ahead
     needs_times: str = ""  # what reads the times, for messages; "": nothing
     static: tuple[str, ...] = ()  # columns with one value for the whole stream
     # Why states cannot be carried on, whatever the network is; "": they can.

@@ -47,7 +47,7 @@ class SoundReader:
         """The steps that further samples complete; `memory` is updated.
 
         Raises:
-            DataError: these are no samples, or they have another rate.
+            DataError: these are not samples, or they have another rate.
         """
         name = identity(given, memory, self.settings)
         if isinstance(given, Mapping):
@@ -144,7 +144,10 @@ def as_samples(given: Any) -> Array:
     """
     if isinstance(given, bytes | bytearray | memoryview):
         if len(given) % 2:
-            raise DataError("Samples of 16 bits take two bytes each, but the bytes are odd.")
+            raise DataError(
+                "Samples of 16 bits take two bytes each, but the number of bytes is odd. Send "
+                "whole samples."
+            )
         return np.frombuffer(given, "<i2")
     try:
         samples = np.asarray(given)

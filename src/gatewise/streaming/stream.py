@@ -10,7 +10,7 @@ import numpy as np
 from gatewise import prediction
 from gatewise.data.sequences import Array
 from gatewise.errors import ConfigError, DataError
-from gatewise.prediction import Trained
+from gatewise.prediction import Run
 from gatewise.runs.artefact import open_run
 from gatewise.settings import DataSettings
 from gatewise.streaming.answering import carried, final, incomplete, windows
@@ -30,9 +30,9 @@ class Stream:
     """The answers of a run to a sequence while it arrives.
 
     Values are those of the data, as in a file for `gatewise.predict`: the stream scales them and
-    looks up texts and calendar as the run does. An answer after so many steps is the answer that
+    looks up texts and calendar as the run does. An answer after n steps is the answer that
     `gatewise.predict` gives to these steps. If the network allows, the states of its LSTM layers
-    are carried on, so that a step costs the same however long the stream is. A network that reads
+    are carried on, so a step costs the same however long the stream is. A network that reads
     backwards, or pools in a way that needs all steps, answers the last `window` steps anew.
 
     Args:
@@ -49,7 +49,7 @@ class Stream:
 
     def __init__(
         self,
-        run: Trained,
+        run: Run,
         *,
         window: int | None = None,
         every: int | None = None,
@@ -222,7 +222,7 @@ class Stream:
         """The probability of each symbol that may come next, the likeliest first.
 
         Raises:
-            ConfigError: the run is no language model.
+            ConfigError: the run is not a language model.
         """
         speaking = self._speaking()
         place, _ = self._ahead()
@@ -246,7 +246,7 @@ class Stream:
             seed: the same seed writes the same text; None: another text each time.
 
         Raises:
-            ConfigError: the run is no language model, or a number is out of range.
+            ConfigError: the run is not a language model, or a number is out of range.
         """
         speaking = self._speaking()
         prediction.check_sampling(length=length, temperature=temperature, top_k=top_k, seed=seed)

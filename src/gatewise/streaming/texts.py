@@ -44,7 +44,7 @@ class TextReader:
         """The tokens that a further part completes; `memory` is updated.
 
         Raises:
-            DataError: it is no text, or begins with a mark that belongs to the character before.
+            DataError: it is not text, or begins with a mark that belongs to the character before.
         """
         name = identity(given, memory, self.settings)
         part = _written(given, self.columns[0], "text")
@@ -108,7 +108,7 @@ class TokenReader:
         """The step of a token; `memory` is updated.
 
         Raises:
-            DataError: it is no token.
+            DataError: it is not a token.
         """
         name = identity(given, memory, self.settings)
         token = _written(given, self.columns[0], "token")

@@ -79,7 +79,7 @@ def read(
             content = TASKS[task].read(data, settings, purpose)
         except FlawError as flaw:
             training = purpose == "train"
-            # What follows a setting that the run does not have is no flaw of new data.
+            # What follows a setting that the run does not have is not a flaw of new data.
             deepest = remedies.DEEPEST if training else 1
             raise remedies.tried(flaw, attempt, flags=training, deepest=deepest) from None
     data.let_go()

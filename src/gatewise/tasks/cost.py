@@ -14,7 +14,7 @@ SHARE = 1 / 3  # of the epochs, after which training usually ends
 def seconds(
     training: TrainingSettings, network: NetworkSettings, examples: int, steps: float
 ) -> float:
-    """Rough seconds of one training on so many examples, with the mean steps that LSTMs read."""
+    """Rough seconds of one training on `examples` examples, with the mean steps that LSTMs read."""
     size = (1 + network.bidirectional) * sum((units / 128) ** 2 for units in network.units)
     epoch = examples * (BATCH / training.batch_size + STEP * steps * size)
     return COMPILING + SHARE * training.epochs * epoch

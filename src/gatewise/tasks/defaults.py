@@ -7,6 +7,7 @@ import numpy as np
 
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
+from gatewise.data.vocabulary import usual_embedding
 from gatewise.errors import ConfigError
 from gatewise.settings import Experiment, NetworkSettings, TrainingSettings
 
@@ -77,6 +78,16 @@ def of_windows(settings: TrainingSettings, count: int) -> TrainingSettings:
     if not settings.epochs:
         settings = replace(settings, epochs=int(np.clip(400_000 // (count + 1), 20, 100)))
     return settings
+
+
+def of_vocabulary(experiment: Experiment, preparation: Preparation[Any]) -> Experiment:
+    """Fill in the maximum length of a text and the size of the embedding of a fitted vocabulary."""
+    own = preparation.own
+    if own.vocabulary is None:
+        return experiment
+    size = experiment.network.embedding_dim or usual_embedding(len(own.vocabulary))
+    experiment = experiment.having("preparation", max_length=own.max_length)
+    return experiment.having("network", embedding_dim=size)
 
 
 def blended(experiment: Experiment, own: str) -> Experiment:

@@ -51,6 +51,16 @@ def recurrent(experiment: Experiment, count: int) -> Space:
     }
 
 
+def labelled(experiment: Experiment, count: int) -> Space:
+    """The ranges of a network that gives one answer for a sequence."""
+    own: Space = {
+        "network.bidirectional": Choice((False, True)),
+        "network.pooling": Choice(("last", "mean-max", "attention")),
+        "network.gaussian_noise": Between(0.0, 0.2),
+    }
+    return recurrent(experiment, count) | embedded(experiment) | own
+
+
 def embedded(experiment: Experiment) -> Space:
     """The ranges of an embedding of tokens."""
     size = experiment.network.embedding_dim

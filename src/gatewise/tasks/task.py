@@ -1,4 +1,4 @@
-"""The interface of a task: each task has one file with a `Task` and one entry in `TASKS`."""
+"""The interface of a task: a folder in `tasks/` whose `task.py` holds a `Task`."""
 
 import importlib
 import importlib.util
@@ -145,7 +145,7 @@ class Truth:
     values: Array  # [sequences] numbers or labels; per step: [steps of the part] numbers
     features: tuple[str, ...]  # columns of numbers that the network reads
     per_step: bool = False
-    # Per step only: the features must not equal the truth of up to so many later steps, and those
+    # Per step only: the features must not equal the truth of up to this many later steps, and those
     # of `early`, which are known in advance, not that of the same step either.
     ahead: int = 0
     early: tuple[str, ...] = ()
@@ -260,7 +260,7 @@ class Task(Generic[Own, Source, Predictions]):
     ]  # fitted on train only
     examples: Callable[
         [Sequences, Preparation[Own], Experiment, str], Examples[Source]
-    ]  # train, validation or test
+    ]  # train, validation, test or predict
     sizes: Callable[[Examples[Source]], dict[str, int]]  # for display: sequences, steps ...
     shapes: Callable[[Examples[Source], Preparation[Own]], Shapes]
     # The shapes as far as the preparation alone implies them; raises ValueError or LookupError if
@@ -337,7 +337,7 @@ class Task(Generic[Own, Source, Predictions]):
     lines: str = ""  # the column that `predict` prints, one value per line; "": all columns, as CSV
     choose: Choose[Own, Predictions, Source] | None = None  # None: the task blends nothing
     folding: Folding[Own] | None = None  # None: one network, and one test part
-    # (test examples, begin, end, count) -> the part from stretch begin to end of so many, and
+    # (test examples, begin, end, count) -> the part from stretch `begin` to `end` of `count`, and
     # the positions of its examples; None: there are no stretches of time to train before.
     backtest: Callable[..., tuple[Sequences, Array]] | None = None
     labelled: bool = False  # the truth is in the labels of the sequences

@@ -32,6 +32,7 @@ from gatewise.data.sequences import Array, Sequences
 from gatewise.data.splits import Splits
 from gatewise.errors import ArtefactError, ConfigError, TrainingError
 from gatewise.settings import Experiment
+from gatewise.training.progress import History
 
 log = logging.getLogger("gatewise")
 
@@ -90,6 +91,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, *, resume: bool = False, overwrite: bool = False) -> None:
+        self.folder = folder
         self.path, self.previous, self.draft = _paths(folder)
         found = self._found(resume=resume, overwrite=overwrite)
         # What an earlier process trained, and what it left: networks, the last one in training.
@@ -126,7 +128,7 @@ class Checkpoints:
 
     def exists(self) -> bool:
         """Whether an unfinished run left a checkpoint."""
-        return self.path.exists() or self.previous.exists()
+        return has_checkpoint(self.folder)
 
     def _found(self, *, resume: bool, overwrite: bool) -> list[State]:
         """The states to continue from; without `resume` a checkpoint is not touched silently."""
@@ -618,3 +620,15 @@ def restore_generators(states: State) -> None:
         torch.set_rng_state(torch.from_numpy(states.arrays["torch"]))
         cuda = [key for key in states.arrays if key.startswith("cuda/")]
         torch.cuda.set_rng_state_all([torch.from_numpy(states.arrays[key]) for key in cuda])
+
+
+def as_finished(network: keras.Model, history: History) -> State:
+    """What a checkpoint keeps of a network whose training is over."""
+    weights = {str(k): weight for k, weight in enumerate(network.get_weights())}
+    return State(asdict(history), weights)
+
+
+def from_finished(network: keras.Model, state: State) -> History:
+    """Give a network the weights that it had when its training was over."""
+    network.set_weights([state.arrays[str(k)] for k in range(len(state.arrays))])
+    return History(**state.plain)

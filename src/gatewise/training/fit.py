@@ -1,24 +1,19 @@
 """fit(): train one network and return its History; an interrupt keeps the trained weights."""
 
-import functools
 import math
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
-from gatewise.data.batches import Examples, plan
-from gatewise.errors import ConfigError, TrainingError
-from gatewise.networks.layers import VECTORS
+from gatewise.data.batches import Examples
+from gatewise.errors import TrainingError
 from gatewise.networks.losses import PLAIN
-from gatewise.runtime.predicting import as_keras
-from gatewise.settings import QUALITIES, TrainingSettings
+from gatewise.settings import TrainingSettings
 from gatewise.training.averaging import Averaging, first_epoch
 from gatewise.training.checkpoints import (
     Checkpointer,
@@ -28,77 +23,15 @@ from gatewise.training.checkpoints import (
     of_keeper,
     restore_variables,
 )
-from gatewise.training.gradient_noise import noisy
+from gatewise.training.feed import Feed, as_data
 from gatewise.training.interrupts import SKIP, STOP, Interrupts, Skipped
+from gatewise.training.optimizers import rate_of
 from gatewise.training.phases import Phase
+from gatewise.training.progress import History, Monitor, Progress, column_of
 
 # A loss of this many times the loss of the first epoch ends training. Scaled values keep the loss
-# near 1 and clipping keeps spikes short, so this is no spike, and more epochs would be wasted.
+# near 1 and clipping keeps spikes short, so this is not a spike, and more epochs would be wasted.
 DIVERGENCE = 1e6
-
-
-@dataclass(frozen=True)
-class Monitor:
-    """The validation metric that the epoch line shows and that chooses the best epoch."""
-
-    name: str
-    higher_is_better: bool = False
-    # Scores the current network on the validation part; None: the metric follows from the loss.
-    score: Callable[[], float] | None = None
-    from_loss: Callable[[float], float] = float
-    baseline: str = ""  # the best baseline by this metric
-    baseline_value: float = math.nan
-
-
-@dataclass
-class Progress:
-    """The state of training, passed to `watch` after each step and each epoch."""
-
-    epochs: int
-    steps: int
-    monitor: Monitor
-    epoch: int = 0
-    step: int = 0
-    loss: float = math.nan
-    value: float = math.nan
-    best: float = math.nan
-    best_epoch: int = 0
-    seconds_left: float = math.nan  # at most, because training may end before the last epoch
-    network: str = ""  # which of several networks, such as "network 3 of 15"; "": there is one
-    stopping: bool = False  # a signal asked to stop after this epoch
-
-    def line(self) -> str:
-        """One line: loss, validation metric, its best, its distance to the baseline, time left."""
-        monitor = self.monitor
-        fields = [f"epoch {self.epoch}/{self.epochs}", f"loss {self.loss:.4f}"]
-        if not math.isnan(self.value):
-            fields.append(f"val {monitor.name} {_digits(self.value)}")
-            if self.best_epoch:
-                fields.append(f"best {_digits(self.best)} (epoch {self.best_epoch})")
-            if monitor.baseline:
-                difference = self.value - monitor.baseline_value
-                side = "below" if difference < 0 else "above"
-                fields.append(f"{_digits(abs(difference), self.value)} {side} {monitor.baseline}")
-        if not math.isnan(self.seconds_left) and not self.stopping:
-            fields.append(f"at most {_clock(self.seconds_left)} left")
-        return "  ".join(fields)
-
-
-def _digits(value: float, beside: float = 0.0) -> str:
-    """A number with four decimals, or two if it or the one `beside` it is at least 1000."""
-    return f"{value:.4f}" if max(abs(value), abs(beside)) < 1000 else f"{value:.2f}"
-
-
-@dataclass
-class History:
-    """The metrics of each epoch, and how training ended."""
-
-    columns: dict[str, list[float]] = field(default_factory=dict)  # epoch, loss, val_loss, ...
-    best_epoch: int = 0
-    stopped: str = ""  # why training ended before the last epoch, or ""
-    seconds: float = 0.0
-    networks: int = 1  # the networks that are averaged; the columns are those of the first
-    refit_epochs: int = 0  # of the last training, on everything; 0: there was none
 
 
 @dataclass(frozen=True)
@@ -108,161 +41,6 @@ class Around:
     interrupts: Interrupts = field(default_factory=Interrupts)
     watch: Callable[[Progress, bool], None] | None = None  # after every step and every epoch
     checkpoints: Checkpoints | None = None
-
-
-def as_finished(network: keras.Model, history: History) -> State:
-    """What a checkpoint keeps of a network whose training is over."""
-    weights = {str(k): weight for k, weight in enumerate(network.get_weights())}
-    return State(asdict(history), weights)
-
-
-def from_finished(network: keras.Model, state: State) -> History:
-    """Give a network the weights that it had when its training was over."""
-    network.set_weights([state.arrays[str(k)] for k in range(len(state.arrays))])
-    return History(**state.plain)
-
-
-class Feed(keras.utils.PyDataset):  # type: ignore[misc]  # Keras is untyped
-    """Examples as a Keras data set; each batch is cut and padded on access."""
-
-    def __init__(
-        self,
-        examples: Examples[Any],
-        batch_size: int,
-        *,
-        padded: bool,
-        random: np.random.Generator | None,
-        steps: int = 0,
-    ) -> None:
-        super().__init__()
-        self.examples = examples
-        self.random = None if examples.ordered else random
-        self.deal = functools.partial(
-            plan, examples.lengths, batch_size, padded=padded, random=self.random, steps=steps
-        )
-        # The states of both generators before they drew for this epoch.
-        self.before = self._generators()
-        self.plan = self.deal()
-
-    def __len__(self) -> int:
-        return len(self.plan)
-
-    def __getitem__(self, b: int) -> tuple[Any, ...]:
-        indices, length = self.plan[b]
-        targets = self.examples.targets(indices, length)
-        inputs = as_keras(self.examples.inputs(indices, length))
-        if self.examples.weights is None:
-            return inputs, targets
-        return inputs, targets, self.examples.weights[indices].astype(np.float32)
-
-    def on_epoch_end(self) -> None:
-        """Draw the batches of the next epoch."""
-        self.before = self._generators()
-        self._draw()
-
-    def _draw(self) -> None:
-        if self.examples.on_epoch_end is not None:
-            self.examples.on_epoch_end()
-        if self.random is not None:
-            self.plan = self.deal()
-
-    def _generators(self) -> list[dict[str, Any] | None]:
-        both = (self.random, self.examples.random)
-        return [None if one is None else dict(one.bit_generator.state) for one in both]
-
-    def state(self) -> State:
-        """The generators before this epoch, from which its batches follow."""
-        return State({"before": self.before}, {})
-
-    def restore(self, state: State) -> None:
-        """Draw an earlier epoch again."""
-        self.before = state.plain["before"]
-        for one, before in zip((self.random, self.examples.random), self.before, strict=True):
-            if one is not None and before is not None:
-                one.bit_generator.state = before
-        self._draw()
-
-
-MOST_LOOKS = 64  # batches whose targets are looked at before training, on TensorFlow
-
-
-def as_data(feed: Feed, *, shuffle: bool) -> Any:
-    """What Keras reads the batches from.
-
-    On TensorFlow, Keras assumes that all batches have the sizes of the first two, unless it knows
-    which sizes change.
-    """
-    if keras.backend.backend() != "tensorflow":
-        return feed
-    from keras.src.trainers.data_adapters.data_adapter_utils import get_tensor_spec
-    from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
-
-    adapter = PyDatasetAdapter(feed, shuffle=shuffle)
-    places = np.argsort(feed.plan.lengths, kind="stable").tolist()
-    shortest, longest = feed[places[0]], feed[places[-1]]
-    batches = [shortest, longest]
-    for which, length in (feed.plan[b] for b in places[:: -(-len(places) // MOST_LOOKS)]):
-        # The targets of a batch may have a length of their own.
-        batches.append((shortest[0], feed.examples.targets(which, length), *shortest[2:]))
-    adapter._output_signature = get_tensor_spec([adapter._standardize_batch(b) for b in batches])
-    return adapter
-
-
-# Validation parts of fewer examples stop training by chance (docs/log.md), so it waits for longer.
-FEW_CHECKS = 100
-QUALITY = "GATEWISE_QUALITY"  # the environment variable with the default of training.quality
-
-
-def with_quality(settings: TrainingSettings) -> TrainingSettings:
-    """The settings with the quality that they or the environment ask for.
-
-    Raises:
-        ConfigError: the environment asks for an unknown quality.
-    """
-    if settings.quality != "auto":
-        return settings
-    quality: Any = os.environ.get(QUALITY) or "good"
-    if quality not in QUALITIES:
-        raise ConfigError(
-            f"{QUALITY} must be one of {', '.join(QUALITIES)}. Received: {quality!r}."
-        )
-    return replace(settings, quality=quality)
-
-
-def with_patience(settings: TrainingSettings, checks: int) -> TrainingSettings:
-    """The settings with the default patience for `checks` examples in the validation part."""
-    if settings.patience >= 0:
-        return settings
-    noisy = 0 < checks < FEW_CHECKS and settings.quality != "fast"
-    return replace(settings, patience=max(3, settings.epochs // (3 if noisy else 6)))
-
-
-def resolved(settings: TrainingSettings) -> TrainingSettings:
-    """The settings with the default learning rate filled in.
-
-    Raises:
-        ConfigError: Keras has no such optimizer, or the optimizer has no such option.
-    """
-    if not settings.learning_rate:
-        default = _optimizer_of(settings, dict(settings.optimizer_options))
-        # Keras holds float32, so print the shortest number that is the same float32: 0.001.
-        rate = float(str(np.float32(_rate(default))))
-        settings = replace(settings, learning_rate=rate)
-    return settings
-
-
-def steps_of(train: Examples[Any], settings: TrainingSettings, *, padded: bool) -> int:
-    """Optimizer steps per epoch."""
-    size, most = settings.batch_size, settings.max_tokens
-    return len(plan(train.lengths, size, padded=padded, steps=most))
-
-
-def build_metrics(network: keras.Model, train: Examples[Any], *, padded: bool) -> None:
-    """Make the variables of the loss and the metrics, as the first `fit` does otherwise.
-
-    Keras draws a batch for it, after which the batches of that `fit` come in another order.
-    """
-    network._symbolic_build(data_batch=Feed(train, 2, padded=padded, random=None)[0])
 
 
 def fit(
@@ -446,7 +224,7 @@ class _Tracker(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is unty
         value = self._value(logs)
         now = time.perf_counter()
         row = {"epoch": epoch + 1.0} | logs
-        row["learning_rate"] = _rate(self.network.optimizer)
+        row["learning_rate"] = rate_of(self.network.optimizer)
         row["seconds"] = now - self.epoch_began
         for name, number in row.items():
             self.columns.setdefault(name, []).append(number)
@@ -556,11 +334,6 @@ class _Plateau(keras.callbacks.ReduceLROnPlateau):  # type: ignore[misc]  # Kera
         self.cooldown_counter = state.plain["cooldown"]
 
 
-def column_of(metric: str) -> str:
-    """The column of a metric in history.csv; the prefix `val_` means the validation part."""
-    return metric.replace(" ", "_")
-
-
 class ResetStates(keras.callbacks.Callback):  # type: ignore[misc]  # Keras is untyped
     """Resets the states of the layers before every pass over a text."""
 
@@ -614,107 +387,3 @@ def _divergence_check(
             )
 
     return check
-
-
-def optimizer(
-    settings: TrainingSettings, steps: int, *, frozen: int = 0
-) -> keras.optimizers.Optimizer:
-    """The Keras optimizer of the settings, with its schedule over all `steps` of training.
-
-    It leaves pretrained vectors as they are in the first `frozen` epochs.
-
-    Raises:
-        ConfigError: Keras has no such optimizer, or the optimizer has no such option.
-    """
-    options: dict[str, Any] = dict(settings.optimizer_options)
-    clips = {"clipnorm", "clipvalue", "global_clipnorm"}  # Keras allows only one of them
-    if not clips & options.keys():
-        if settings.clipvalue:
-            options["clipvalue"] = settings.clipvalue
-        elif settings.clipnorm:
-            options["clipnorm"] = settings.clipnorm
-    options["learning_rate"] = _schedule(settings, settings.learning_rate, steps)
-    if settings.averaging == "ema":
-        options["use_ema"] = True
-    return _optimizer_of(settings, options, steps * frozen // settings.epochs)
-
-
-def _optimizer_of(
-    settings: TrainingSettings, options: dict[str, Any], frozen_steps: int = 0
-) -> keras.optimizers.Optimizer:
-    name = settings.optimizer
-    try:
-        plain = {key: value for key, value in options.items() if key != "learning_rate"}
-        kind = type(keras.optimizers.deserialize({"class_name": name, "config": plain}))
-        if not issubclass(kind, keras.optimizers.Optimizer):
-            raise ValueError("keras.optimizers has no class of that name.")
-        kind = _freezing(kind, frozen_steps) if frozen_steps else kind
-        if settings.gradient_noise:
-            moving = functools.partial(_moving, frozen_steps)
-            kind = noisy(kind, settings.gradient_noise, settings.seed, moving)
-        return kind(**options)
-    except (ValueError, TypeError, KeyError) as error:
-        raise ConfigError(
-            f"Keras cannot make the optimizer '{name}' with {options}: {str(error).splitlines()[0]}"
-        ) from error
-
-
-def _freezing(kind: Any, steps: int) -> Any:
-    """This class of optimizer, but pretrained vectors have no gradient in the first `steps`.
-
-    A layer that becomes trainable during training would need a new optimizer, without the moments
-    and the schedule of the first one.
-    """
-
-    class Freezing(kind):  # type: ignore[misc]  # Keras is untyped
-        def apply(self, grads: Any, trainable_variables: Any = None) -> Any:
-            """Apply the gradients, those of the vectors only after `steps`."""
-            variables = trainable_variables or self._trainable_variables
-            grads = [
-                grad * _moving(steps, self, variable) if _frozen_first(variable) else grad
-                for grad, variable in zip(grads, variables, strict=True)
-            ]
-            return super().apply(grads, trainable_variables)
-
-    return Freezing
-
-
-def _frozen_first(variable: Any) -> bool:
-    return VECTORS in variable.path.split("/")
-
-
-def _moving(steps: int, optimizer: Any, variable: Any) -> Any:
-    """1, but 0 for pretrained vectors in the first `steps`."""
-    if not _frozen_first(variable):
-        return 1.0
-    return ops.cast(optimizer.iterations >= steps, "float32")
-
-
-def _rate(optimizer: keras.optimizers.Optimizer) -> float:
-    """The current learning rate."""
-    return float(ops.convert_to_numpy(ops.convert_to_tensor(optimizer.learning_rate)))
-
-
-def _schedule(settings: TrainingSettings, rate: float, steps: int) -> Any:
-    warmup = int(settings.warmup * steps)
-    if settings.schedule == "cosine" or (settings.schedule == "constant" and warmup):
-        return keras.optimizers.schedules.CosineDecay(
-            initial_learning_rate=0.0 if warmup else rate,
-            decay_steps=max(1, steps - warmup),
-            # alpha is the share of the rate that remains at the end: 1 means no decay
-            alpha=0.0 if settings.schedule == "cosine" else 1.0,
-            warmup_target=rate if warmup else None,
-            warmup_steps=warmup,
-        )
-    if warmup:
-        raise ConfigError("training.warmup needs training.schedule = constant or cosine.")
-    if settings.schedule == "exponential":
-        return keras.optimizers.schedules.ExponentialDecay(rate, decay_steps=steps, decay_rate=0.01)
-    return rate
-
-
-def _clock(seconds: float) -> str:
-    if math.isnan(seconds):
-        return "?"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}"

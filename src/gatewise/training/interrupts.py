@@ -107,7 +107,7 @@ class Interrupts:
             os.kill(os.getpid(), number)
 
     def stop_in(self, seconds: float, by: str) -> None:
-        """Request to end training after so many seconds, on behalf of `by`."""
+        """Request to end training after this many seconds, on behalf of `by`."""
         self._end = threading.Timer(max(0.0, seconds), self.stop, [by])
         self._end.daemon = True
         self._end.start()

@@ -3,7 +3,7 @@
 import logging
 import threading
 
-log = logging.getLogger("gatewise.training.fit.phases")
+log = logging.getLogger("gatewise.training.phases")
 
 SILENCE = 2.0  # seconds before a phase is logged at INFO
 

@@ -22,9 +22,12 @@ from gatewise.networks.softmax import SampledSoftmax, nats_of
 from gatewise.readers.datasets import located
 from gatewise.settings import TRAINING_PART
 from gatewise.tasks import read
-from gatewise.training import fit
-from gatewise.training.fit import Around, History, Monitor
+from gatewise.training.checkpoints import as_finished, from_finished
+from gatewise.training.feed import steps_of
+from gatewise.training.fit import Around, fit
 from gatewise.training.interrupts import STOP
+from gatewise.training.optimizers import optimizer
+from gatewise.training.progress import History, Monitor
 from gatewise.training.ready import Ready
 
 log = logging.getLogger("gatewise")
@@ -57,13 +60,13 @@ def pretrain(ready: Ready, around: Around) -> None:
         examples = ready.task.examples(inputs, ready.preparation, ready.experiment, "predict")
         examples = _of_several_tokens(examples, name)
         if checkpoints is not None and (finished := checkpoints.next_finished()) is not None:
-            fit.from_finished(model, finished)
+            from_finished(model, finished)
             continue
         history = _fit(model, examples, ready, around, name)
         if around.interrupts.level >= STOP:
             break
         if checkpoints is not None:
-            checkpoints.finish(fit.as_finished(model, history))
+            checkpoints.finish(as_finished(model, history))
     for original, trained in zip(reader.weights, twin.weights, strict=True):
         original.assign(ops.convert_to_numpy(trained.value))
 
@@ -140,12 +143,12 @@ def _fit(
         given, epochs=given.pretrain_epochs, schedule="cosine", averaging="none", frozen_epochs=0
     )
     padded = ready.preparation.padded
-    steps = settings.epochs * fit.steps_of(examples, settings, padded=padded)
-    model.compile(fit.optimizer(settings, steps), loss=lambda _nothing, nats: nats)
+    steps = settings.epochs * steps_of(examples, settings, padded=padded)
+    model.compile(optimizer(settings, steps), loss=lambda _nothing, nats: nats)
 
     count = f"{len(examples):,} texts"
     log.info("Pretraining on %s: %s, %d epochs.", name, count, settings.epochs)
-    history = fit.fit(
+    history = fit(
         model, examples, None, settings, padded=padded, monitor=Monitor("loss"), around=around
     )
     nats, seconds = history.columns["loss"][-1], history.seconds

@@ -28,13 +28,9 @@ from gatewise.tasks import TASKS, guess_task, proposed, read, task_of
 from gatewise.tasks.owned import implied_task, refuse_foreign
 from gatewise.tasks.task import AnyTask, chosen_measure, monitored_measure
 from gatewise.training.averaging import refuse_batch_statistics
-from gatewise.training.fit import (
-    optimizer,
-    resolved,
-    steps_of,
-    with_patience,
-    with_quality,
-)
+from gatewise.training.defaults import resolved, with_patience, with_quality
+from gatewise.training.feed import steps_of
+from gatewise.training.optimizers import optimizer
 
 log = logging.getLogger("gatewise")
 

@@ -14,7 +14,7 @@ from typing import Any
 from gatewise.errors import ConfigError
 from gatewise.extras import require
 from gatewise.settings import Experiment
-from gatewise.training.fit import Progress
+from gatewise.training.progress import Progress
 
 log = logging.getLogger("gatewise")
 

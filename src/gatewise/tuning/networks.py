@@ -10,12 +10,14 @@ import keras
 from gatewise.errors import ArtefactError, ConfigError
 from gatewise.training.checkpoints import (
     Checkpoints,
+    as_finished,
+    from_finished,
     has_checkpoint,
     identity_of,
     read_states,
     write_states,
 )
-from gatewise.training.fit import History, as_finished, from_finished
+from gatewise.training.progress import History
 from gatewise.training.ready import Ready
 
 log = logging.getLogger("gatewise")

@@ -30,9 +30,9 @@ from gatewise.runs.artefact import as_json, finite, intact, read_json
 from gatewise.runs.locks import locked
 from gatewise.settings import Experiment, from_mapping, layer_of
 from gatewise.tasks.ranges import Between, Choice, Space
-from gatewise.training.fit import Monitor
 from gatewise.training.interrupts import SKIP, STOP, Interrupts
 from gatewise.training.phases import Phase
+from gatewise.training.progress import Monitor
 from gatewise.training.ready import Ready, make_ready
 from gatewise.training.tracking import both, tracked
 from gatewise.tuning import networks
@@ -108,7 +108,7 @@ def tune(
     is refused. `budget` is the time for everything, such as "30m", or seconds; `trials` are the
     most trials, earlier ones included. `space` holds ranges of settings, as sections or a TOML
     file: a list of values, a table with `low`, `high` and perhaps `log`, or a single value.
-    With `repeats`, each trial is trained from so many seeds and scored by their mean. A trial that
+    With `repeats`, each trial is trained from several seeds and scored by their mean. A trial that
     is worse than the best one over its seeds so far ends early, without a score. `processes` share
     the trials and the cores. `track` sends each epoch of each trial to a tracker: the trial with
     number n is training n + 1 if there is one seed. Everything else is as in `train`.
@@ -210,7 +210,7 @@ def _only_on(cores: list[int]) -> Iterator[None]:
 
 
 def _check_folder(folder: Path, experiment: Experiment, *, resume: bool) -> None:
-    """Refuse a folder that is no search, or that holds what its result would replace.
+    """Refuse a folder that is not a search, or that holds what its result would replace.
 
     Raises:
         ConfigError: it holds something else, is an input, or cannot be made.
@@ -225,7 +225,7 @@ def _check_folder(folder: Path, experiment: Experiment, *, resume: bool) -> None
     if resume and not begun:
         raise ConfigError(f"There is no search in {folder} to resume. Leave out --resume.")
     if not begun and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"{folder} exists and is no search. Choose another -o.")
+        raise ConfigError(f"{folder} exists and is not a search. Choose another -o.")
     if any(read.exists() and lies_in(read, folder) for read in inputs(experiment)):
         raise ConfigError(f"{folder} holds an input. Choose another -o.")
     for result in (folder / BEST, folder / UNTUNED):

@@ -88,7 +88,7 @@ def _range(name: str, value: Any) -> Range:
     """The range that a space file gives to a setting.
 
     Raises:
-        ConfigError: it is no range, or a value is not one of the setting's.
+        ConfigError: it is not a range, or a value is not one of the setting's.
     """
     if isinstance(value, Mapping):
         unknown = set(value) - {"low", "high", "log"}

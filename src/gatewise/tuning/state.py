@@ -8,7 +8,7 @@ from typing import Any
 from gatewise.judging.repeats import Trained
 from gatewise.runs.finished import Run
 from gatewise.tasks.ranges import Space
-from gatewise.training.fit import Monitor
+from gatewise.training.progress import Monitor
 from gatewise.training.ready import Ready
 
 SEARCH, SUMMARY, PAGE = "search.json", "tuning.json", "tuning.html"

@@ -14,8 +14,9 @@ from gatewise.errors import ConfigError, DataError, TrainingError
 from gatewise.judging.budget import NAME as BUDGET
 from gatewise.judging.repeats import Trained, Watch, learn_each, monitor_for
 from gatewise.training.checkpoints import Checkpoints
-from gatewise.training.fit import Around, Monitor, Progress
+from gatewise.training.fit import Around
 from gatewise.training.interrupts import STOP, Interrupts
+from gatewise.training.progress import Monitor, Progress
 from gatewise.training.ready import Ready, prepared
 from gatewise.tuning import networks
 from gatewise.tuning.pruning import hopeless

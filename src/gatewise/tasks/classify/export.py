@@ -1,7 +1,6 @@
 """What an export of `classify` holds: scaling, the network and calibrated probabilities."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from gatewise.data.preparation import Preparation
@@ -40,19 +39,6 @@ def program(
         outputs=(answer,),
         right_padded=True,
         apart=steps.apart(own.blend, "probabilities"),
-        outside=outside(preparation),
+        outside=tuple(steps.outside(preparation)),
         facts=facts,
     )
-
-
-def outside(preparation: Preparation[Fitted]) -> tuple[str, ...]:
-    """Sentences on what the caller does beside."""
-    own, found = preparation.own, steps.outside(preparation)
-    if own.window:
-        found.append(f"Cut sequences into windows of {own.window} steps, {own.stride} apart.")
-    return tuple(found)
-
-
-def whole(preparation: Preparation[Fitted], blend: str = "none") -> Preparation[Fitted]:
-    """The same preparation for whole sequences and the network alone, as the export answers."""
-    return replace(preparation, own=replace(preparation.own, window=0, blend=blend))

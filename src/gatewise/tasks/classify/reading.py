@@ -66,7 +66,7 @@ def _read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
     if source.texts is not None:
         return texts.of_lists(*source.texts, settings, task=NAME, purpose=purpose)
     if purpose != "predict" and (
-        # A folder of files may also be running text, so that classes in files are not guessed.
+        # A folder of files may also be running text, so classes in files are not guessed.
         found := corpora.labelled(source, settings) or corpora.classes_in_files(source, settings)
     ):
         table, settings, note = found

@@ -10,11 +10,11 @@ from gatewise.baselines.summaries import Running
 from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
+from gatewise.exporting.steps import whole
 from gatewise.settings import Experiment
 from gatewise.streaming.plan import Beside, Plan
 from gatewise.tasks.classify.baselines import floor_of, on_steps, regression_on
 from gatewise.tasks.classify.blend import probabilities_of, with_steps
-from gatewise.tasks.classify.export import whole
 from gatewise.tasks.classify.fitted import Fitted
 from gatewise.tasks.streamed import of_texts
 

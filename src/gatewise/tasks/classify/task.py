@@ -20,7 +20,6 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import fit_scale
 from gatewise.data.sequences import Array, Sequences, texts_of
 from gatewise.data.splits import Splits, split_without_copies
-from gatewise.data.vocabulary import usual_embedding
 from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, names
 from gatewise.tasks import defaults
@@ -114,22 +113,6 @@ def _of_texts(experiment: Experiment, train: Sequences) -> tuple[Experiment, lis
     if experiment.preparation.bigrams and experiment.network.dense_dropout < 0:
         experiment = experiment.having("network", dense_dropout=TEXT_DROPOUT)
     return experiment, notes
-
-
-def resolve_fitted(experiment: Experiment, preparation: Preparation[Fitted]) -> Experiment:
-    """Fill in the maximum length of a text and the size of the token embedding."""
-    vocabulary = preparation.own.vocabulary
-    if vocabulary is None:
-        return experiment
-    size = usual_embedding(len(vocabulary))
-    experiment = experiment.having("preparation", max_length=preparation.own.max_length)
-    return experiment.having("network", embedding_dim=experiment.network.embedding_dim or size)
-
-
-def words(preparation: Preparation[Fitted]) -> tuple[str, ...]:
-    """The word at each position of the token embedding, "" for the others."""
-    assert preparation.own.vocabulary is not None
-    return tokens.words_of(preparation.own.vocabulary)
 
 
 def _refuse_triads(experiment: Experiment, sequences: Sequences) -> None:
@@ -446,8 +429,8 @@ TASK = Task(
     split=split,
     resolve=resolve,
     space=space,
-    resolve_fitted=resolve_fitted,
-    words=words,
+    resolve_fitted=defaults.of_vocabulary,
+    words=tokens.words_of,
     prepare=prepare,
     examined=examined,
     examples=examples,

@@ -14,6 +14,7 @@ from gatewise.data.batches import Examples
 from gatewise.data.calendar import calendar_features
 from gatewise.data.preparation import Preparation, from_plain, to_plain
 from gatewise.data.sequences import Array
+from gatewise.data.subsets import evenly_spaced
 from gatewise.tasks.detect.examples import Scored, scale_of, scaled, values
 from gatewise.tasks.detect.fitted import Fitted, Yardstick
 from gatewise.tasks.detect.scoring import calibrated, judged, scores_of, yardstick_of
@@ -39,7 +40,7 @@ def fit_baselines(
 ) -> dict[str, Any]:
     """The coefficients of ridge, and the yardstick of each baseline."""
     assert valid is not None, "split refuses data without a validation part"
-    rows, checks = _sample(train, RIDGE_WINDOWS), _sample(valid, CHECKED)
+    rows, checks = evenly_spaced(len(train), RIDGE_WINDOWS), evenly_spaced(len(valid), CHECKED)
     fitted = fit_ridge(
         _window(train, preparation, rows),
         values(train.source, preparation, rows)[:, None],
@@ -97,7 +98,7 @@ def more_baselines(
     from sklearn.ensemble import IsolationForest
 
     forest = IsolationForest(random_state=0)
-    forest.fit(_last_steps(train, preparation, _sample(train, RIDGE_WINDOWS)))
+    forest.fit(_last_steps(train, preparation, evenly_spaced(len(train), RIDGE_WINDOWS)))
 
     def scores(examples: Examples[Scored]) -> Array:
         parts = [
@@ -191,8 +192,3 @@ def _calendar(
     if not names or times is None:
         return None
     return calendar_features(times[examples.source.steps[indices]], names)[:, None]
-
-
-def _sample(examples: Examples[Scored], most: int) -> Array:
-    """At most `most` evenly spaced indices of examples."""
-    return np.unique(np.linspace(0, len(examples) - 1, min(most, len(examples))).astype(np.int64))

@@ -51,8 +51,8 @@ def examples(
 ) -> Examples[Scored]:
     """Inputs `steps` [n, lookback, columns + calendar], and targets [n, distances, columns].
 
-    The calendar of each row is that of the step after it, so that the last row holds the calendar
-    of the step to predict. Marked anomalies are no examples of training and calibration.
+    The calendar of each row is that of the step after it, so the last row holds the calendar
+    of the step to predict. Marked anomalies are not examples of training and calibration.
 
     Raises:
         DataError: no step can be scored.
@@ -105,7 +105,7 @@ def of_steps(source: Scored, preparation: Preparation[Fitted]) -> Examples[Score
 
 
 def distances(count: int) -> tuple[int, ...]:
-    """How many steps ahead each of so many predictions of a step is made.
+    """How many steps ahead each of `count` predictions of a step is made.
 
     >>> distances(4)
     (1, 2, 4, 8)
@@ -163,7 +163,7 @@ def _trained(source: Scored, experiment: Experiment) -> Scored:
     count, sequences = len(source.steps), source.sequences
     if not count:
         marked = sequences.marks is not None and bool((sequences.marks == 1).any())
-        reason = " that is no marked anomaly" if marked else ""
+        reason = " that is not a marked anomaly" if marked else ""
         raise DataError(
             f"{sequences.source}: the training part has no step{reason} with "
             f"{experiment.task.lookback} steps (task.lookback) before it. Give more data, or a "
@@ -193,7 +193,7 @@ def _refuse_unknown(sequences: Sequences, preparation: Preparation[Fitted]) -> N
     unknown = [str(name) for name in sequences.ids.tolist() if name not in preparation.scale.ids]
     if unknown:
         raise DataError(
-            f"{sequences.source}: the series {unknown[0]!r} is not in the training part, so that "
+            f"{sequences.source}: the series {unknown[0]!r} is not in the training part, so "
             "its values have no scale. Train with it, or with preparation.scale_by = column, "
             "which gives all series one scale."
         )
@@ -209,7 +209,7 @@ def _refuse_one_class(sequences: Sequences, lookback: int) -> None:
     known = known[np.isfinite(known)]
     if len(known) and known.all():
         raise DataError(
-            f"{sequences.source}: each labelled step of the test part is an anomaly, so that "
+            f"{sequences.source}: each labelled step of the test part is an anomaly, so "
             "false alarms cannot be counted. Label normal steps with 0 or no, or change "
             "split.test."
         )

@@ -125,5 +125,5 @@ def told(answers: Array) -> tuple[Array, Array]:
 
 
 def unit(_preparation: Preparation[Fitted]) -> float:
-    """A score counts deviations, so that 1 is its unit."""
+    """A score counts deviations, so 1 is its unit."""
     return 1.0

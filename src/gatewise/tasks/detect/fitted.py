@@ -25,7 +25,7 @@ class Fitted:
     """The part of a `Preparation` that only this task has."""
 
     lookback: Annotated[int, SOME_STEPS]
-    # A step is predicted so many times: 1, 2, 4 ... steps ahead.
+    # A step is predicted this many times: 1, 2, 4 ... steps ahead.
     distances: Annotated[int, DISTANCES] = 1
     season: Annotated[int, SOME_STEPS] = 1
     calendar: tuple[str, ...] = ()

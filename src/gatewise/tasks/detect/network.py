@@ -23,7 +23,7 @@ def stack(shapes: Shapes, settings: NetworkSettings) -> keras.Model:
     """Map a window [batch, lookback, columns + calendar] to [batch, distances, columns].
 
     The state after the step `d` before the next one predicts it, relative to the values there, so
-    that a level that training did not have is no anomaly for ever.
+    that a level that training did not have does not stay an anomaly for ever.
     """
     lookback, width = shapes.inputs["steps"]
     assert lookback is not None

@@ -1,6 +1,6 @@
 """Copies of series with planted anomalies, to judge a detector where none is labelled.
 
-Sizes are in spreads of a column in training. The places depend on nothing but the data, so that
+Sizes are in spreads of a column in training. The places depend on nothing but the data, so
 they are the same for each method.
 """
 

@@ -92,7 +92,7 @@ def _label(table: Table, settings: DataSettings) -> str:
 
 
 def _plain(table: Table, settings: DataSettings) -> list[str]:
-    """The columns without a role whose cells are no lists."""
+    """The columns without a role whose cells are not lists."""
     free = without_role(table, settings)
     return [name for name in free if not table.sample[name].dtype.is_nested()]
 
@@ -193,5 +193,5 @@ def _of_arrays(content: Arrays, settings: DataSettings, purpose: Purpose) -> Rea
     return replace(sequences, values=values, marks=marks), settings, notes
 
 
-# A series with labels at its steps may also be classified or forecast, so that it is never guessed.
+# A series with labels at its steps may also be classified or forecast, so it is never guessed.
 RECOGNISE: Mapping[Sign, Recognise] = {}

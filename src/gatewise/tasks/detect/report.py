@@ -97,7 +97,7 @@ def _planted(found: Mapping[str, Mapping[str, Any]]) -> Section:
         for kind, one in found.items()
     ]
     lead = (
-        "The data have no labelled anomalies in the test part, so that these are planted into "
+        "The data have no labelled anomalies in the test part, so these are planted into "
         "copies of it. Real anomalies may be easier or harder to find."
     )
     table = Table("Planted anomalies found", ["planted", "count", *models], rows)

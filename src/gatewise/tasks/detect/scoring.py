@@ -5,7 +5,7 @@ validation part. Malhotra et al. (2015, ESANN, "Long short term memory networks 
 detection in time series", LSTM-AD) fit a normal distribution to the errors of an LSTM that predicts
 the next values, and score a step by its likelihood, of which this distance is a monotone function.
 Hundman et al. (2018, KDD, arXiv:1802.04431, telemanom) smooth the errors of such an LSTM; here a
-score is not smoothed, so that the alarm of a spike is where the spike is.
+score is not smoothed, so the alarm of a spike is where the spike is.
 
 The threshold is that of split conformal prediction (Vovk et al. 2005; Laxhammar & Falkman 2010 for
 anomalies): if the normal steps to come are exchangeable with those of the validation part, a share

@@ -2,7 +2,7 @@
 
 An LSTM predicts the values of each step from the steps before it. The score of a step is how far
 its values are from the prediction, in units of the network's own errors on normal steps that it was
-not trained on (`scoring.py`). A score uses the past alone, so that a stream and a whole series
+not trained on (`scoring.py`). A score uses the past alone, so a stream and a whole series
 agree.
 """
 
@@ -82,7 +82,7 @@ def resolve(
     task = replace(task, horizon=task.horizon or min(HORIZON, max(1, task.lookback // 2)))
     if task.horizon > task.lookback:
         raise ConfigError(
-            "task.horizon is how many steps ahead each step is predicted at most, so that it is "
+            "task.horizon is how many steps ahead each step is predicted at most, so it is "
             f"no more than the lookback of {task.lookback}. Received: {task.horizon}."
         )
     experiment = replace(experiment, task=task)
@@ -174,7 +174,7 @@ def _normal(train: Sequences) -> Sequences:
     marked = np.concatenate([train.marks[a:b] == 1 for a, b in pairs])
     if marked.all():
         raise DataError(
-            f"{train.source}: each step of the training part is a marked anomaly, so that nothing "
+            f"{train.source}: each step of the training part is a marked anomaly, so nothing "
             "normal can be learned. Label normal steps with 0 or no, or give more data."
         )
     cells = np.where((train.marks == 1)[:, None], np.nan, train.values)

@@ -10,6 +10,7 @@ from gatewise.baselines.ridge import Ridge, fit_ridge, ridge
 from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
+from gatewise.data.subsets import evenly_spaced
 from gatewise.data.windows import Windows
 from gatewise.tasks.forecast import blend
 from gatewise.tasks.forecast.fitted import Fitted
@@ -30,7 +31,7 @@ def fit_baselines(
     baselines' quantiles are calibrated on the same data as the network's.
     """
     held = valid if valid is not None and len(valid) >= 20 else train
-    rows, checks = _sample(train, RIDGE_WINDOWS), _sample(held, 2000)
+    rows, checks = evenly_spaced(len(train), RIDGE_WINDOWS), evenly_spaced(len(held), 2000)
     fitted = fit_ridge(
         _history(train, preparation, rows),
         train.targets(rows)[..., 0],
@@ -146,8 +147,3 @@ def _history(
     values = source.sequences.values[steps[..., None], targets]
     past: Array = (values - centre[sequence][:, None, targets]) / spread[sequence][:, None, targets]
     return past
-
-
-def _sample(examples: Examples[Windows], most: int) -> Array:
-    """At most `most` evenly spaced indices of examples."""
-    return np.unique(np.linspace(0, len(examples) - 1, min(most, len(examples))).astype(np.int64))

@@ -18,7 +18,7 @@ from gatewise.tasks.task import NETWORK
 RIDGE = "ridge on the window"
 SHARES = (0.25, 0.5, 0.75)  # of ridge in the mean; 0 is the network alone
 # With fewer stretches of the validation part, which share is best there is chance, and favours the
-# network, whose epoch was chosen on it: equal shares, unless their error is so many times that of
+# network, whose epoch was chosen on it: equal shares, unless their error is this many times that of
 # the network, or is greater while ridge is worse than a naive forecast (docs/log.md).
 FEW, WORSE = 5, 2.0
 

@@ -5,7 +5,7 @@ from gatewise.tasks import cost
 
 
 def usual_networks(experiment: Experiment, windows: int) -> int:
-    """The number of networks for so many training windows, from settings that are resolved."""
+    """The number of networks for this many training windows, from settings that are resolved."""
     quality = experiment.training.quality
     return cost.networks(quality, seconds(experiment, windows))
 

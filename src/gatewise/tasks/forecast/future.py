@@ -48,7 +48,7 @@ def prediction_inputs(sequences: Sequences, preparation: Preparation[Fitted]) ->
             if not step and len(past) < 2:
                 raise DataError(
                     f"{sequences.source}: sequence '{sequences.ids[k]}' has one row with a target, "
-                    "and the times of training are irregular, so that the times of its forecast "
+                    "and the times of training are irregular, so the times of its forecast "
                     "are unknown. Give two rows or more."
                 )
             times.append(np.concatenate([past, following(past, step, horizon)]))

@@ -60,7 +60,7 @@ def warn_of_floor(sequences: Sequences, preparation: Preparation[Fitted]) -> Non
         low = sum(int((steps[:, column] <= 0).sum()) for steps in whole)
         if low:
             log.warning(
-                "%s: %s values of '%s' are not above 0. The network reads logarithms, so that it "
+                "%s: %s values of '%s' are not above 0. The network reads logarithms, so it "
                 "takes them as a hundredth of the series' level.",
                 sequences.source,
                 f"{low:,}",

@@ -7,7 +7,7 @@ from gatewise.tasks.ranges import Choice, Space, recurrent
 def space(experiment: Experiment, count: int) -> Space:
     """The ranges around the resolved defaults, for `count` training windows.
 
-    Twice the lookback takes its steps from the training windows, so that it is left out where these
+    Twice the lookback takes its steps from the training windows, so it is left out where these
     are few.
     """
     lookback, segment = experiment.task.lookback, experiment.network.segment_length

@@ -1,7 +1,7 @@
 """The mean of the network's probabilities and those of the n-grams (`task.blend`).
 
 Networks know what n-grams cannot reach, and n-grams have seen rare strings that networks smooth
-away, so that their mean is better than each of them (Mikolov et al. 2011, "Empirical evaluation and
+away, so their mean is better than each of them (Mikolov et al. 2011, "Empirical evaluation and
 combination of advanced language modeling techniques").
 """
 

@@ -44,7 +44,7 @@ def program(
         outside=(
             *steps.text_outside(vocabulary),
             f"A text begins with the token {BEGIN}. Never write the tokens 0 to "
-            f"{len(SPECIAL) - 1}, which are no text.",
+            f"{len(SPECIAL) - 1}, which are not text.",
         ),
         apart=steps.apart(preparation.own.blend, "probabilities"),
         facts=steps.facts(preparation),

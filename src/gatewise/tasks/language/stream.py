@@ -104,7 +104,7 @@ class Symbols:
         return {}
 
     def _mixed(self, logits: Array, text: Sequence[int], ends: Sequence[int]) -> Array:
-        """Logits [ends, vocabulary] after so many tokens, with the n-grams if they are blended."""
+        """Logits [ends, vocabulary] after these tokens, with the n-grams if they are blended."""
         logits = logits.astype(np.float64)
         if self.mixture is None:
             return logits

@@ -33,7 +33,7 @@ from gatewise.tasks.task import (
 
 log = logging.getLogger("gatewise")
 
-RIDGE_STEPS = 16  # the window of a linear map has at most so many
+RIDGE_STEPS = 16  # the window of a linear map has at most this many
 RIDGE_FEATURES = 200
 NEIGHBOUR = "nearest neighbour"
 

@@ -1,7 +1,6 @@
 """What an export of `regress` holds: scaling, the network and quantiles in the targets' units."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -52,7 +51,7 @@ def program(
         outputs=(answer,),
         right_padded=True,
         apart=steps.apart(own.blend, "numbers"),
-        outside=_outside(preparation),
+        outside=tuple(steps.outside(preparation)),
         facts=facts,
     )
 
@@ -88,18 +87,6 @@ def _inverse(extension: Extension, x: str, power: float) -> str:
     above = do("add", do("multiply", x, constant(power)), constant(1.0))
     above = do("maximum", above, constant(float(np.finfo(np.float32).tiny)))
     return do("power", above, constant(1 / power))
-
-
-def _outside(preparation: Preparation[Fitted]) -> tuple[str, ...]:
-    own, found = preparation.own, steps.outside(preparation)
-    if own.window:
-        found.append(f"Cut sequences into windows of {own.window} steps, {own.stride} apart.")
-    return tuple(found)
-
-
-def whole(preparation: Preparation[Fitted], blend: str = "none") -> Preparation[Fitted]:
-    """The same preparation for whole sequences and the network alone, as the export answers."""
-    return replace(preparation, own=replace(preparation.own, window=0, blend=blend))
 
 
 def unit(preparation: Preparation[Fitted]) -> float:

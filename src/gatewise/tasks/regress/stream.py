@@ -10,11 +10,11 @@ from gatewise.baselines.summaries import Running
 from gatewise.data.batches import Examples
 from gatewise.data.preparation import Preparation
 from gatewise.data.sequences import Array
+from gatewise.exporting.steps import whole
 from gatewise.settings import Experiment
 from gatewise.streaming.plan import Beside, Plan
 from gatewise.tasks.regress import blend
 from gatewise.tasks.regress.baselines import ridge_on
-from gatewise.tasks.regress.export import whole
 from gatewise.tasks.regress.fitted import Fitted
 from gatewise.tasks.regress.task import with_ridge
 from gatewise.tasks.streamed import of_texts

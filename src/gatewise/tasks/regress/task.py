@@ -20,7 +20,6 @@ from gatewise.data.preparation import Preparation
 from gatewise.data.scaling import fit_scale
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.splits import Splits, split_by_sequence, split_by_time, split_without_copies
-from gatewise.data.vocabulary import usual_embedding
 from gatewise.data.windows import Stretches, cut, stretches
 from gatewise.errors import ConfigError, DataError
 from gatewise.settings import Experiment, names
@@ -128,7 +127,7 @@ def _windowed(experiment: Experiment, sequences: Sequences) -> tuple[Experiment,
             task = replace(task, stride=task.stride or max(1, task.window // 2))
         if task.stride > task.window > 0:
             raise ConfigError(
-                f"task.stride = {task.stride} is longer than task.window = {task.window}, so that "
+                f"task.stride = {task.stride} is longer than task.window = {task.window}, so "
                 "some steps would have no prediction. Set a smaller stride."
             )
     elif task.window:
@@ -146,22 +145,6 @@ def _pieces(sequences: Sequences, experiment: Experiment) -> Sequences:
     if experiment.data.target_per == "step":
         return stretches(sequences, task.window, task.stride).read
     return cut(sequences, task.window, task.stride or task.window) if task.window else sequences
-
-
-def words(preparation: Preparation[Fitted]) -> tuple[str, ...]:
-    """The word at each position of the token embedding, "" for the others."""
-    assert preparation.own.vocabulary is not None
-    return tokens.words_of(preparation.own.vocabulary)
-
-
-def resolve_fitted(experiment: Experiment, preparation: Preparation[Fitted]) -> Experiment:
-    """Fill in the maximum length of a text and the size of the token embedding."""
-    vocabulary = preparation.own.vocabulary
-    if vocabulary is None:
-        return experiment
-    size = usual_embedding(len(vocabulary))
-    experiment = experiment.having("preparation", max_length=preparation.own.max_length)
-    return experiment.having("network", embedding_dim=experiment.network.embedding_dim or size)
 
 
 def split(sequences: Sequences, experiment: Experiment, test: bool) -> Splits:
@@ -579,8 +562,8 @@ TASK = Task(
     split=split,
     resolve=resolve,
     space=space,
-    resolve_fitted=resolve_fitted,
-    words=words,
+    resolve_fitted=defaults.of_vocabulary,
+    words=tokens.words_of,
     prepare=prepare,
     examined=examined,
     examples=examples,

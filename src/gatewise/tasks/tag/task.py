@@ -20,6 +20,7 @@ from gatewise.data.scaling import Scale
 from gatewise.data.sequences import Array, Sequences
 from gatewise.data.splits import Splits, split_by_sequence
 from gatewise.data.vocabulary import PAD, UNKNOWN, usual_embedding
+from gatewise.data.windows import in_pieces
 from gatewise.errors import ConfigError, DataError
 from gatewise.readers.conll import TAG, TOKEN, tokens_of
 from gatewise.settings import Experiment, NetworkSettings, names
@@ -226,16 +227,6 @@ def _refuse_other_kinds(sequences: Sequences) -> None:
             f"{sequences.source} holds {sequences.kind}; tag reads tokens. Give CoNLL columns, "
             "CoNLL-U, seq.in with seq.out, or lists of tokens."
         )
-
-
-def in_pieces(sequences: Sequences, max_length: int) -> Sequences:
-    """Cut sentences of more than `max_length` tokens into consecutive pieces of at most as many."""
-    counts = np.maximum(1, -(-sequences.lengths // max_length))
-    indices = np.repeat(np.arange(len(sequences)), counts)
-    number = np.arange(len(indices)) - np.repeat(np.cumsum(counts) - counts, counts)
-    pieces = sequences.chosen(indices)
-    starts = pieces.starts + number * max_length
-    return pieces.between(starts, np.minimum(starts + max_length, pieces.stops))
 
 
 def _padded_count(count: int) -> int:

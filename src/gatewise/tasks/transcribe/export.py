@@ -113,5 +113,5 @@ def answers(
 
 
 def answered(preparation: Preparation[Fitted], lengths: list[int]) -> list[int]:
-    """The steps of the answers to recordings of so many frames."""
+    """The steps of the answers to recordings of this many frames."""
     return [steps_left(length, preparation.own.strides) for length in lengths]

@@ -36,7 +36,7 @@ def predict(
 
 
 def steps_left(frames: int, strides: Sequence[int]) -> int:
-    """The steps of the network for so many frames, after convolutions with these strides."""
+    """The steps of the network for this many frames, after convolutions with these strides."""
     for stride in strides:
         frames = -(-frames // stride)
     return frames

@@ -161,14 +161,17 @@ def decode(
     after = []
     context = weights = None
     for number, (units, state) in enumerate(zip(pieces.decoder_units, states, strict=True), 1):
-        name = f"decoder_{number}"
-        lstm = pieces.layer(name, functools.partial(_lstm, pieces, units, name))
-        x, state = run(lstm, x, state)
+        x, state = run(_decoder_layer(pieces, number, units), x, state)
         after.append(state)
         if number == 1:
             context, weights = attention(x)
             x = context
     return _output(pieces, ops.concatenate([x, context], axis=-1)), after, weights
+
+
+def _decoder_layer(pieces: Pieces, number: int, units: int) -> Any:
+    name = f"decoder_{number}"
+    return pieces.layer(name, functools.partial(_lstm, pieces, units, name))
 
 
 def _output(pieces: Pieces, x: Any) -> Any:
@@ -188,9 +191,7 @@ def _fed_step(
     *below, [fed] = states
     x, after = ops.concatenate([x, fed], axis=-1), []
     for number, (units, state) in enumerate(zip(pieces.decoder_units, below, strict=True), 1):
-        name = f"decoder_{number}"
-        lstm = pieces.layer(name, functools.partial(_lstm, pieces, units, name))
-        x, state = run(lstm, x, state)
+        x, state = run(_decoder_layer(pieces, number, units), x, state)
         after.append(state)
     context, weights = attention(x)
     return context, [*after, [context]], weights
