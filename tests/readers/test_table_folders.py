@@ -1,10 +1,16 @@
 """A folder or an archive of tables is one table."""
 
+import itertools
 import zipfile
+from collections import Counter
 
+import numpy as np
 import pytest
 
+import gatewise
 from gatewise.errors import DataError
+from gatewise.readers import folders
+from gatewise.readers.delimited import delimited
 from gatewise.settings import DataSettings
 from gatewise.tasks import guess_task, read
 
@@ -81,3 +87,22 @@ def test_a_bad_cell_or_column_is_found_in_its_file(folder):
     (folder / "s2.csv").write_text("x,z\n1,2\n")
     with pytest.raises(DataError, match=r"only one of s1\.csv and s2\.csv has 'y', 'z'"):
         of(folder)
+
+
+def test_each_file_is_opened_once_to_be_looked_at(tmp_path, monkeypatch):
+    random = np.random.default_rng(0)
+    for number, label in itertools.product(range(12), ("high", "low")):
+        path = tmp_path / "set" / label / f"{number}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        steps = random.normal(size=(20, 2)) + (label == "high")
+        path.write_text("x,y\n" + "\n".join(f"{x:.3f},{y:.3f}" for x, y in steps) + "\n")
+    opened = Counter()
+
+    def counted(file, *rest):
+        opened[file.path] += 1
+        return delimited(file, *rest)
+
+    monkeypatch.setattr(folders, "delimited", counted)
+    seen = gatewise.look(tmp_path / "set")
+    assert [one["name"] for one in seen["columns"]] == ["x", "y", "sequence_id", "label"]
+    assert len(opened) == 24 and set(opened.values()) == {1}

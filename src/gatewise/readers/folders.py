@@ -100,7 +100,8 @@ def read(path: Path, settings: DataSettings) -> Table:
     every = names_in(path)
     texts = _named_texts(path, every)
     names = [name for name in every if _is_table(name) or name in texts]
-    parts = [Part(name, table_in(path, name, settings)) for name in names]
+    share = max(2, SAMPLE // len(names))  # rows that are kept of each table
+    parts = [Part(name, _short(table_in(path, name, settings), share)) for name in names]
     parts, notes = _labelled(str(path), parts)
     columns = parts[0].table.columns
     for part in parts:
@@ -128,10 +129,7 @@ def read(path: Path, settings: DataSettings) -> Table:
         begin = begins[place] if begins else 0
         return f"{parts[place].table.at(row - begin)} of {parts[place].name}"
 
-    share = max(2, SAMPLE // len(parts))
-    heads = [
-        _with_cells(part.table.sample.head(share).select(columns), part, columns) for part in parts
-    ]
+    heads = [_with_cells(part.table.sample.select(columns), part, columns) for part in parts]
     own_notes = dict.fromkeys(note for part in parts for note in part.table.notes)
     written = (part.table.dialect for part in parts)
     dialect = next((one for one in written if one and one.decimal), parts[0].table.dialect)
@@ -151,6 +149,12 @@ def table_in(path: Path, name: str, settings: DataSettings) -> Table:
     file = File(path / name) if path.is_dir() else unpacked(path, name)
     suffix = PurePosixPath(name.lower().removesuffix(".gz")).suffix
     return delimited(file, SEPARATORS.get(suffix, ""), settings)
+
+
+def _short(table: Table, rows: int) -> Table:
+    """The table with a sample of so few rows, copied, because a slice keeps all of them."""
+    head = table.sample.head(rows)
+    return replace(table, sample=pl.DataFrame(head.to_dict(as_series=False), schema=head.schema))
 
 
 def _with_cells(batch: pl.DataFrame, part: Part, columns: Sequence[str]) -> pl.DataFrame:

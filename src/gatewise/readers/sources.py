@@ -163,9 +163,13 @@ class Opened:
         return again
 
     def let_go(self) -> None:
-        """Free the content; the next access opens the source again."""
-        for name in ("file", "_content"):
-            self.__dict__.pop(name, None)
+        """Free the content; the next access opens the source again.
+
+        The tables of a folder are kept: they hold a few rows each, and take long to open.
+        """
+        if self.named is None or not placed(self.named).is_dir():
+            for name in ("file", "_content"):
+                self.__dict__.pop(name, None)
         self._arrays.clear()
 
 
