@@ -72,13 +72,17 @@ def delimited(file: File, separator: str = "", settings: DataSettings | None = N
         first = 1 + written.header_rows + written.skip_rows
         notes += _notes_of(left_out, first)
         likely = math.ceil(sample.height * max(1.0, file.size / max(len(first_block), 1)))
-    noted = units.footnoted(sample, [settings.label, settings.group, *settings.id])
+    signs: dict[str, str] = {}
+    listed: dict[str, str] = {}
+    odd = marks.not_plain(sample)
     sample = sample.head(SAMPLE)
-    signs = noted | units.columns(sample, ascii=ends.head.isascii())
-    notes += [units.note(*found) for found in signs.items()]
-    sample = _without_signs(sample, signs)
+    if odd.columns:
+        noted = units.footnoted(odd, [settings.label, settings.group, *settings.id])
+        signs = noted | units.columns(odd.head(SAMPLE), ascii=ends.head.isascii())
+        notes += [units.note(*found) for found in signs.items()]
+        sample = _without_signs(sample, signs)
+        listed = printed.columns(sample.select(odd.columns), name)
     marked = marks.columns(sample, written.decimal, written.thousands)
-    listed = printed.columns(sample, name)
     notes += [printed.note(listed)] if listed else []
 
     def batches(columns: Sequence[str]) -> Iterator[pl.DataFrame]:
@@ -177,6 +181,8 @@ def _header(block: bytes, written: Dialect) -> tuple[bytes, list[list[str]]]:
 def _without_signs(batch: pl.DataFrame, signs: Mapping[str, str]) -> pl.DataFrame:
     """The batch with numbers in place of percents and amounts of money."""
     here = {name: sign for name, sign in signs.items() if name in batch.columns}
+    if not here:
+        return batch
     return batch.with_columns(
         units.plain(pl.col(name), sign).alias(name) for name, sign in here.items()
     )

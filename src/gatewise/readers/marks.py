@@ -111,6 +111,14 @@ def plain(cells: pl.Expr, decimal: str, thousands: str) -> pl.Expr:
     return pl.when(fits).then(number).when(pointed).then(text + POINT).otherwise(cells)
 
 
+def not_plain(rows: pl.DataFrame) -> pl.DataFrame:
+    """The columns with other cells than plain numbers, in which signs and marks are looked for."""
+    # Digits of other scripts are no plain ones.
+    cell = PLAIN_CELL.replace(r"\d", "[0-9]")
+    plain = rows.select(pl.all().str.contains(cell).fill_null(True).all()).row(0, named=True)
+    return rows.select(name for name in rows.columns if not plain[name])
+
+
 def columns(sample: pl.DataFrame, decimal: str, thousands: str) -> list[str]:
     """The columns of numbers with these marks."""
     if not (decimal or thousands):

@@ -68,10 +68,11 @@ def _are_bare(cells: pl.Series) -> bool:
 
 def plain(batch: pl.DataFrame, held: Mapping[str, str]) -> pl.DataFrame:
     """The batch with lists in these columns; what is not a number in a list of numbers is null."""
+    here = {name: kind for name, kind in held.items() if name in batch.columns}
+    if not here:
+        return batch
     return batch.with_columns(
-        _lists(name) if kind == "numbers" else _texts(batch[name])
-        for name, kind in held.items()
-        if name in batch.columns
+        _lists(name) if kind == "numbers" else _texts(batch[name]) for name, kind in here.items()
     )
 
 
