@@ -26,6 +26,7 @@ from gatewise.settings import DataSettings, shown
 
 BLOCK = 1 << 20
 MOST_TEXTS = 3  # more different texts in a column of numbers are hardly words for a missing value
+MOST_READ = 5  # times that can be read for one that cannot: then the format is right
 NOT_NUMBERS = {"time": "times", "list": "lists", "other": "values of another kind"}
 
 
@@ -374,10 +375,18 @@ def moments_of(
             "others as texts may have exchanged the day and the month of those that it reads",
             ways=tail,
         )
+    advice = (
+        "Times must be dates, datetimes, whole numbers or fractional numbers, all in the same "
+        "format; set data.time_format for another format"
+    )
+    if good.len() >= MOST_READ * int(bad.sum()):
+        advice = (
+            f"Those of the other {good.len()} rows can be read, such as {str(good[0])!r}. Correct "
+            "it, or remove rows such as totals"
+        )
     raise FlawError(
         f"{where} has the time {str(cells[row])!r}, which cannot be read{more}.",
-        advice="Times must be dates, datetimes, whole numbers or fractional numbers, all in the "
-        "same format; set data.time_format for another format",
+        advice=advice,
         ways=[*(Way({"time_format": one}) for one in formats), *tail],
     )
 

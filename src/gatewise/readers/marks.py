@@ -12,6 +12,7 @@ from gatewise.settings import DataSettings
 PLAIN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 PLAIN_CELL = rf"^{PLAIN.pattern}$"
 NUMBER = re.compile(r"[+-]?\d[\d.,'’ \xa0\u202f]*\d")
+EXPONENT = re.compile(r"(?<=[\d.,])[eE][+-]?\d+$")
 ALIKE = {"\xa0": " ", "\u202f": " ", "’": "'"}  # other forms of a mark
 GROUPS = {" ": "[ \xa0\u202f]", "'": "['’]"}  # all forms of a mark, as a pattern
 POINT = " (a decimal point, but the file has decimal commas)"
@@ -66,7 +67,8 @@ def found(rows: Iterable[Sequence[str]], settings: DataSettings) -> tuple[str, s
     open_signs: dict[int, set[str]] = {}  # column -> signs before three digits
     whole: set[int] = set()  # columns with whole numbers without marks
     for row in rows:
-        for column, cell in enumerate(map(units.bare, row)):
+        for column, text in enumerate(map(units.bare, row)):
+            cell = EXPONENT.sub("", text)
             if re.fullmatch(r"[1-9]\d{1,2}", cell):
                 whole.add(column)
             if NUMBER.fullmatch(cell) and not PLAIN.fullmatch(cell):

@@ -11,6 +11,7 @@ from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import DataError, FlawError, GatewiseError, Way
 from gatewise.readers.columns import Purpose
 from gatewise.readers.long import Origin, as_missing
+from gatewise.readers.misplaced import misplaced
 from gatewise.readers.remedies import option
 from gatewise.readers.times import zone_of_changes, zone_without_gaps
 from gatewise.settings import DataSettings
@@ -159,6 +160,7 @@ def _without_doubles(
     doubled = np.concatenate([[0], *(at[ahead == 0] for at, ahead in blocks)])[1:].astype(int) + 1
     if len(doubled) == 0:
         return sequences, origin
+    _refuse_mistyped(sequences, times, origin)
     if settings.duplicates == "error":
         raise _doubled(sequences, times, doubled, origin)
     notes.append(
@@ -453,6 +455,7 @@ def _without_gaps(
     gaps, steps, off = _gaps(grid, sequences)
     if not gaps and off is None:
         return replace(sequences, step=grid.step), origin
+    _refuse_mistyped(sequences, times, origin)
     # With gaps=fill, a series may consist of gaps; but times off the grid cannot be filled.
     check_others = len(sequences) > 1 and (settings.gaps != "fill" or off is not None)
     if others := spacing.others(sequences, grid) if check_others else {}:
@@ -498,6 +501,25 @@ def _without_gaps(
             ways=[Way({"gaps": "fill"}, f"inserts {_amount(steps, 'step')}"), AS_THEY_ARE],
         )
     return _inserted(sequences, times, grid, origin, notes, steps=steps)
+
+
+def _refuse_mistyped(sequences: Sequences, times: Array, origin: Origin) -> None:
+    """Refuse single times that do not fit between those of the rows above and below."""
+    if origin.rows is None:  # the file is in the order of its times
+        return
+    ids = np.repeat(np.arange(len(sequences)), sequences.lengths)
+    steps, above, below = misplaced(grids.as_numbers(times), ids, origin.rows)
+    if not len(steps):
+        return
+    count = (
+        "1 row has a time that does" if len(steps) == 1 else f"{len(steps)} rows have times that do"
+    )
+    own, before, after = (_shown(times[found[0]]) for found in (steps, above, below))
+    raise DataError(
+        f"{origin.name}: {count} not fit between those of the rows above and below. The first is "
+        f"{own}, between {before} and {after}, in {_place(sequences, origin, int(steps[0]))}. "
+        "Correct it."
+    )
 
 
 def _other_spacings(sequences: Sequences, grid: grids.Grid, others: dict[int, str]) -> str:

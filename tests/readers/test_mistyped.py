@@ -1,0 +1,96 @@
+"""Times that somebody mistyped are named with their row, and proposed settings never hide them."""
+
+from datetime import date, timedelta
+
+import numpy as np
+import pytest
+
+from gatewise.errors import DataError
+from gatewise.readers.misplaced import misplaced
+from gatewise.settings import DataSettings
+from gatewise.tasks import read
+
+DAYS = [(date(2020, 1, 1) + timedelta(k)).isoformat() for k in range(60)]
+MONTHS = [f"{2010 + k // 12}-{k % 12 + 1:02d}-01" for k in range(60)]
+
+
+def written(tmp_path, times, header="day,sales"):
+    path = tmp_path / "shop.csv"
+    rows = (f"{time},{100 + k % 7}" for k, time in enumerate(times))
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+def refused(path, **settings):
+    with pytest.raises(DataError) as caught:
+        read(DataSettings(**settings), path, task="forecast")
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("times", [DAYS, MONTHS], ids=["days", "months"])
+@pytest.mark.parametrize("year", ["2002", "2204"])
+@pytest.mark.parametrize("gaps", ["error", "fill"])
+def test_a_time_that_does_not_fit_its_neighbours_is_named(tmp_path, times, year, gaps):
+    wrong = year + times[30][4:]
+    told = refused(written(tmp_path, [*times[:30], wrong, *times[31:]]), gaps=gaps)
+    assert "1 row has a time that does not fit" in told and "row 32" in told and wrong in told
+    assert f"between {times[29]} and {times[31]}" in told
+    assert "data.gaps" not in told and "data.duplicates" not in told
+
+
+def test_a_time_that_becomes_one_of_another_row_is_named(tmp_path):
+    told = refused(written(tmp_path, [*DAYS[:40], DAYS[4], *DAYS[41:]]))
+    assert f"{DAYS[4]}, between {DAYS[39]} and {DAYS[41]}" in told
+
+
+def test_each_sequence_has_its_own_order(tmp_path):
+    path = tmp_path / "shops.csv"
+    rows = [f"{day},{shop},{k}" for k, day in enumerate(DAYS) for shop in "ab"]
+    rows[61] = f"2002{rows[61][4:]}"
+    path.write_text("\n".join(["day,shop,sales", *rows]) + "\n")
+    told = refused(path, id=("shop",))
+    assert (
+        f"2002{DAYS[30][4:]}, between {DAYS[29]} and {DAYS[31]}" in told and "sequence 'b'" in told
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda days: days[::-1],
+        lambda days: [*days[30:], *days[:30]],
+        lambda days: [*days[:20], days[21], days[20], *days[22:]],
+        lambda days: [*days[:20], *days[21:], days[20]],
+    ],
+    ids=["newest first", "two halves exchanged", "two rows exchanged", "a late row"],
+)
+def test_rows_in_another_order_are_read(tmp_path, change):
+    found, _, _ = read(DataSettings(), written(tmp_path, change(DAYS)), task="forecast")
+    assert found.times.astype("M8[D]").astype(str).tolist() == DAYS
+
+
+def test_a_gap_beside_rows_in_another_order_is_a_gap(tmp_path):
+    told = refused(written(tmp_path, [*DAYS[30:], *DAYS[:20]]))
+    assert "10 steps are missing" in told
+
+
+def test_many_times_of_another_order_are_no_mistakes():
+    random = np.random.default_rng(0)
+    times = random.permutation(500)
+    assert not len(misplaced(times, np.zeros(500), np.arange(500))[0])
+
+
+@pytest.mark.parametrize("wrong", ["2020-13-10", "2020-02-30", "Total 2020"])
+def test_the_rows_that_can_be_read_show_what_is_wrong(tmp_path, wrong):
+    told = refused(written(tmp_path, [*DAYS[:30], wrong, *DAYS[31:]]))
+    assert f"row 32 (counting the header as row 1) has the time {wrong!r}" in told
+    assert "Those of the other 59 rows can be read, such as '2020-01-01'" in told
+    assert "data.time_format" not in told
+
+
+def test_an_exponent_behind_a_decimal_comma(tmp_path):
+    path = tmp_path / "sensor.csv"
+    rows = [f"{day};{f'{1234.5 + 3 * k:.4E}'.replace('.', ',')}" for k, day in enumerate(DAYS)]
+    path.write_text("\n".join(["day;value", *rows]) + "\n")
+    found, _, _ = read(DataSettings(), path, task="forecast")
+    np.testing.assert_allclose(found.values[:, 0], 1234.5 + 3 * np.arange(60), rtol=1e-4)
