@@ -11,7 +11,7 @@ from gatewise.data.sequences import Array, Sequences
 from gatewise.errors import DataError, FlawError, GatewiseError, Way
 from gatewise.readers.columns import Purpose
 from gatewise.readers.long import Origin, as_missing
-from gatewise.readers.misplaced import misplaced
+from gatewise.readers.mistakes import is_half_day, misplaced, spellings
 from gatewise.readers.remedies import option
 from gatewise.readers.times import zone_of_changes, zone_without_gaps
 from gatewise.settings import DataSettings
@@ -162,6 +162,7 @@ def _without_doubles(
         return sequences, origin
     _refuse_mistyped(sequences, times, origin)
     if settings.duplicates == "error":
+        _refuse_half_days(times, doubled, origin)
         raise _doubled(sequences, times, doubled, origin)
     notes.append(
         f"{len(doubled)} rows repeat a time; the {settings.duplicates} of such rows is used"
@@ -215,6 +216,16 @@ def _doubled(sequences: Sequences, times: Array, doubled: Array, origin: Origin)
         advice="Name the column that distinguishes series in data.id",
         ways=[*apart, *policies],
     )
+
+
+def _refuse_half_days(times: Array, doubled: Array, origin: Origin) -> None:
+    """Refuse times that repeat because a clock of 12 hours lost its AM and PM."""
+    if 4 * len(doubled) > len(times) and times.dtype.kind == "M" and is_half_day(times):
+        raise DataError(
+            f"{origin.name}: {len(doubled)} rows repeat a time, and all hours are 1 to 12, as on a "
+            "clock of 12 hours without AM and PM. Write the times with AM and PM, or with hours "
+            "from 0 to 23."
+        )
 
 
 def _alike(times: Array) -> bool:
@@ -456,6 +467,7 @@ def _without_gaps(
     if not gaps and off is None:
         return replace(sequences, step=grid.step), origin
     _refuse_mistyped(sequences, times, origin)
+    _refuse_spellings(sequences, times, origin, settings)
     # With gaps=fill, a series may consist of gaps; but times off the grid cannot be filled.
     check_others = len(sequences) > 1 and (settings.gaps != "fill" or off is not None)
     if others := spacing.others(sequences, grid) if check_others else {}:
@@ -520,6 +532,24 @@ def _refuse_mistyped(sequences: Sequences, times: Array, origin: Origin) -> None
         f"{own}, between {before} and {after}, in {_place(sequences, origin, int(steps[0]))}. "
         "Correct it."
     )
+
+
+def _refuse_spellings(
+    sequences: Sequences, times: Array, origin: Origin, settings: DataSettings
+) -> None:
+    """Refuse sequences with gaps whose ids differ in case or spaces alone."""
+    if settings.gaps != "error" or len(sequences) < 2:
+        return
+    bounds = zip(sequences.starts, sequences.stops, strict=True)
+    found = spellings(sequences.ids, [times[start:stop] for start, stop in bounds])
+    if found:
+        listed = ", ".join(map(repr, found[:4])) + (" ..." if len(found) > 4 else "")
+        raise FlawError(
+            f"{origin.name}: steps are missing in sequences whose ids differ in case or spaces "
+            f"alone ({listed}), and no time repeats among them, so they seem to be one.",
+            advice="Write such ids alike",
+            ways=[AS_THEY_ARE],
+        )
 
 
 def _other_spacings(sequences: Sequences, grid: grids.Grid, others: dict[int, str]) -> str:

@@ -1,4 +1,7 @@
-"""Times that were mistyped: they do not fit between those of the rows above and below."""
+"""Mistakes of who wrote a table: mistyped times, ids in two spellings, clocks of 12 hours."""
+
+from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -36,3 +39,33 @@ def misplaced(times: Array, ids: Array, rows: Array) -> tuple[Array, Array, Arra
     if len(at) > MOST or not in_order.all():
         return none, none, none
     return order[at], order[at - 1], order[at + 1]
+
+
+def spellings(ids: Array, times: Sequence[Array]) -> list[str]:
+    """Ids that differ in case or spaces alone, if no time repeats among the rows of such ids.
+
+    `times` holds the times of each sequence.
+
+    >>> days = [np.array([1, 3]), np.array([2]), np.array([1])]
+    >>> spellings(np.array(["Rome", "ROME ", "Oslo"]), days)
+    ['Rome', 'ROME ']
+    """
+    alike = defaultdict(list)
+    for place, name in enumerate(ids):
+        alike["".join(str(name).split()).casefold()].append(place)
+    several = [places for places in alike.values() if len(places) > 1]
+    for places in several:
+        joined = np.concatenate([times[place] for place in places])
+        if len(np.unique(joined)) < len(joined):
+            return []
+    return [str(ids[place]) for places in several for place in places]
+
+
+def is_half_day(times: Array) -> bool:
+    """True if the clock of these times has the hours 1 to 12 alone, as without AM and PM.
+
+    >>> is_half_day(np.datetime64("2024-01-01T01:00") + np.arange(12) * np.timedelta64(60, "m"))
+    True
+    """
+    hours = (times - times.astype("M8[D]")) // np.timedelta64(1, "h")
+    return np.array_equal(np.unique(hours), np.arange(1, 13))

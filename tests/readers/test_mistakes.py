@@ -1,12 +1,12 @@
-"""Times that somebody mistyped are named with their row, and proposed settings never hide them."""
+"""Mistakes in times and ids are named, and no proposed setting hides them."""
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import numpy as np
 import pytest
 
 from gatewise.errors import DataError
-from gatewise.readers.misplaced import misplaced
+from gatewise.readers.mistakes import misplaced
 from gatewise.settings import DataSettings
 from gatewise.tasks import read
 
@@ -94,3 +94,35 @@ def test_an_exponent_behind_a_decimal_comma(tmp_path):
     path.write_text("\n".join(["day;value", *rows]) + "\n")
     found, _, _ = read(DataSettings(), path, task="forecast")
     np.testing.assert_allclose(found.values[:, 0], 1234.5 + 3 * np.arange(60), rtol=1e-4)
+
+
+def of_shops(tmp_path, spelled):
+    path = tmp_path / "shops.csv"
+    rows = [
+        f"{d},{spelled(k, shop)},{k}" for k, d in enumerate(DAYS) for shop in ("North End", "South")
+    ]
+    path.write_text("\n".join(["day,shop,sales", *rows]) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("other", [str.upper, lambda name: name.replace(" ", "  ")])
+def test_ids_in_two_spellings_are_named(tmp_path, other):
+    told = refused(of_shops(tmp_path, lambda k, name: other(name) if k % 7 == 3 else name))
+    assert "differ in case or spaces alone" in told
+    assert repr(other("North End")) in told and "'North End'" in told
+    assert "data.gaps=fill" not in told
+
+
+def test_ids_that_differ_in_case_are_sequences_of_their_own_where_nothing_is_missing(tmp_path):
+    path = tmp_path / "codes.csv"
+    rows = [f"{day},{code},{k}" for k, day in enumerate(DAYS) for code in ("aB", "Ab")]
+    path.write_text("\n".join(["day,code,value", *rows]) + "\n")
+    found, _, _ = read(DataSettings(id=("code",)), path, task="forecast")
+    assert sorted(found.ids.tolist()) == ["Ab", "aB"]
+
+
+def test_a_clock_of_12_hours_without_am_and_pm_is_told(tmp_path):
+    hours = [datetime(2024, 1, 1) + timedelta(hours=k) for k in range(24 * 10)]
+    told = refused(written(tmp_path, [f"{hour:%Y-%m-%d %I:%M}" for hour in hours]))
+    assert "120 rows repeat a time, and all hours are 1 to 12" in told
+    assert "data.duplicates" not in told
