@@ -106,3 +106,15 @@ def test_each_file_is_opened_once_to_be_looked_at(tmp_path, monkeypatch):
     seen = gatewise.look(tmp_path / "set")
     assert [one["name"] for one in seen["columns"]] == ["x", "y", "sequence_id", "label"]
     assert len(opened) == 24 and set(opened.values()) == {1}
+
+
+def test_a_table_of_labels_that_names_no_file_is_told(folder):
+    (folder / "labels.csv").write_text("file,label\nrec_s1,a\nrec_s3,b\nrec_s2,a\n")
+    with pytest.raises(DataError, match=r"must name the files, such as s1\.csv or s1"):
+        of(folder)
+
+
+def test_a_table_of_labels_without_names_of_columns_is_told(folder):
+    (folder / "labels.csv").write_text("s1.csv,a\ns3.csv,b\ns2.csv,a\n")
+    with pytest.raises(DataError, match=r"first line of labels\.csv names the file s1\.csv"):
+        of(folder)

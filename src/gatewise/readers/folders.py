@@ -103,6 +103,7 @@ def read(path: Path, settings: DataSettings) -> Table:
     share = max(2, SAMPLE // len(names))  # rows that are kept of each table
     parts = [Part(name, _short(table_in(path, name, settings), share)) for name in names]
     parts, notes = _labelled(str(path), parts)
+    _refuse_apart(str(path), parts)
     columns = parts[0].table.columns
     for part in parts:
         if set(part.table.columns) != set(columns):
@@ -151,6 +152,28 @@ def table_in(path: Path, name: str, settings: DataSettings) -> Table:
     return delimited(file, SEPARATORS.get(suffix, ""), settings)
 
 
+def _refuse_apart(source: str, parts: Sequence[Part]) -> None:
+    """Refuse a single table without a column of the others, which may hold labels.
+
+    Raises:
+        DataError: there is one, and it does not name the files.
+    """
+    counts = Counter(name for part in parts for name in part.table.columns)
+    alone = [part for part in parts if all(counts[name] == 1 for name in part.table.columns)]
+    if len(parts) > 2 and len(alone) == 1:
+        odd, other = alone[0], next(part for part in parts if part is not alone[0])
+        raise DataError(
+            f"{source}: {odd.name} has the columns {_quoted(odd.table.columns)}, and the other "
+            f"{len(parts) - 1} tables have {_quoted(other.table.columns)}. If it holds labels, one "
+            f"of its columns must name the files, such as {other.name} or {_stem(other.name)}; "
+            "otherwise put it into another folder."
+        )
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:4])) + (" ..." if len(names) > 4 else "")
+
+
 def _short(table: Table, rows: int) -> Table:
     """The table with a sample of so few rows, copied, because a slice keeps all of them."""
     head = table.sample.head(rows)
@@ -167,7 +190,14 @@ def _labelled(source: str, parts: list[Part]) -> tuple[list[Part], list[str]]:
     stems = [_stem(name) for name in _below_common([part.name for part in parts])]
     parts = [replace(part, stem=stem) for part, stem in zip(parts, stems, strict=True)]
     for part, keys in product(parts if len(parts) > 2 else [], _keys(stems)):
-        if (column := _naming(part, keys)) is None:
+        column = _naming(part, keys)
+        named = [name for name in part.table.columns if _stem(name) in keys]
+        if any(column is not None or _stem(name) != name for name in named):
+            raise DataError(
+                f"{source}: the first line of {part.name} names the file {named[0]}, so it lacks "
+                "the names of its columns. Add a line such as file,label at its top."
+            )
+        if column is None:
             continue
         key = dict(zip((one.name for one in parts), keys, strict=True))
         rows = pl.concat(list(part.table.batches(part.table.columns)))
