@@ -126,3 +126,11 @@ def test_a_clock_of_12_hours_without_am_and_pm_is_told(tmp_path):
     told = refused(written(tmp_path, [f"{hour:%Y-%m-%d %I:%M}" for hour in hours]))
     assert "120 rows repeat a time, and all hours are 1 to 12" in told
     assert "data.duplicates" not in told
+
+
+@pytest.mark.parametrize("purpose", ["evaluate", "predict"])
+def test_a_number_for_a_missing_value_is_named_in_new_data_too(tmp_path, purpose):
+    path = written(tmp_path, DAYS)
+    path.write_text(path.read_text().replace(",102\n", ",-999\n", 1))
+    _, _, notes = read(DataSettings(), path, task="forecast", purpose=purpose)
+    assert any("holds -999 in 1 row" in one and "leave these cells empty" in one for one in notes)

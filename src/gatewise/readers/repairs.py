@@ -54,6 +54,11 @@ def apply(
             apply(changed, origin, policies, purpose="evaluate", left_empty=left_empty)
 
         notes += _sentinels(sequences, settings, repaired)
+    else:
+        notes += [
+            f"{line}; if it stands for a missing value, leave these cells empty"
+            for _, _, line in _far(sequences)
+        ]
     if sequences.times is not None:
         sequences, origin = _without_doubles(sequences, sequences.times, origin, settings, notes)
     if settings.missing == "drop-leading":
