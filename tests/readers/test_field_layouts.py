@@ -438,10 +438,20 @@ def test_a_sheet_of_a_workbook_is_a_table(tmp_path):
     found, _, notes = of(path, "forecast")
     assert (found.step, found.times[0]) == ("1h", np.datetime64("2023-01-01"))
     assert found.values.ravel().tolist() == [row[1] for row in rows]
-    assert any("the sheet '2023' is read; name another as in" in note for note in notes)
+    assert any("the sheet '2023' is read, not '2024'; name another" in note for note in notes)
     assert len(of(f"{path}#2024", "forecast")[0].values) == 9
     with pytest.raises(DataError, match="has no sheet '2025'. Its sheets are Notes, 2023, 2024"):
         of(f"{path}#2025", "forecast")
+
+
+def test_a_cover_before_the_sheets_of_a_workbook_is_passed_over(tmp_path):
+    pytest.importorskip("fastexcel")
+    rows = [["time", "level"], *([(44927 + k / 24,), k * 1.5] for k in range(30))]
+    cover = [["Water levels"], ["made by", "the office"]]
+    path = workbook(tmp_path / "book.xlsx", {"About": cover, "Levels": rows})
+    found, _, notes = of(path, "forecast")
+    assert len(found.values) == 30
+    assert any("the sheet 'Levels' is read, not 'About'" in note for note in notes)
 
 
 @pytest.mark.parametrize("above", [[], ["Sales of 2023"]])

@@ -22,12 +22,13 @@ from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
 
 BOOK, LINKS = "xl/workbook.xml", "xl/_rels/workbook.xml.rels"
+COVER = 0.1  # of the cells of the largest sheet; smaller ones before it are a cover
 AREA = re.compile(r"([A-Z]{1,3})([1-9]\d{0,6}):[A-Z]+(\d{1,7})")
 ATTRIBUTE = re.compile(r"([\w:]+)=[\"']([^\"']*)[\"']")
 
 
 def xlsx(file: File, settings: DataSettings) -> Table:
-    """The table of the first sheet that holds rows, or of `book.xlsx#SHEET`.
+    """The table of the first sheet that is not a mere cover, or of `book.xlsx#SHEET`.
 
     Raises:
         ConfigError: the package fastexcel is not installed.
@@ -53,7 +54,8 @@ def xlsx(file: File, settings: DataSettings) -> Table:
     filled = {one: cells for one, cells in sheets.items() if cells.height}
     if not filled:
         raise DataError(f"{name} holds no rows.")
-    first = next(iter(filled))
+    sizes = {one: cells.height * cells.width for one, cells in filled.items()}
+    first = next(one for one, size in sizes.items() if size >= COVER * max(sizes.values()))
     cells, merged = _repeated(filled[first], _merged(content, first, name))
     text = io.BytesIO()
     cells.write_csv(text, include_header=False)
@@ -66,7 +68,8 @@ def xlsx(file: File, settings: DataSettings) -> Table:
     others = [one for one in filled if one != first]
     if not others:
         return table
-    note = f"the sheet {first!r} is read; name another as in {name}{MARK}{others[0]}"
+    listed = ", ".join(map(repr, others[:8])) + (" ..." if len(others) > 8 else "")
+    note = f"the sheet {first!r} is read, not {listed}; name another as in {name}{MARK}{others[0]}"
     return replace(table, notes=(note, *table.notes))
 
 
