@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from gatewise import compiled
@@ -125,10 +126,21 @@ def _spec_of_others(watch: _Watch, name: str, path: Any, target: Any) -> Any:
 
 def _choose() -> None:
     if not _is_configured():
-        os.environ["KERAS_BACKEND"] = _first_imported() or _named_by_script() or "jax"
+        chosen = _asked_by_tensorflow() or _first_imported() or _named_by_script()
+        os.environ["KERAS_BACKEND"] = chosen or "jax"
     # A script of the user's own keeps the cache that it has, or none.
     if early.is_command_line():
         compiled.keep()
+
+
+def _asked_by_tensorflow() -> str | None:
+    """The name of TensorFlow if it imports Keras, as `tf.keras`, whose arrays are its own."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if str(frame.f_globals.get("__name__")).partition(".")[0] == "tensorflow":
+            return "tensorflow"
+        frame = frame.f_back
+    return None
 
 
 def _first_imported() -> str | None:

@@ -24,7 +24,7 @@ def methods():
 
 def test_a_backend_keeps_the_contract():
     module = importlib.import_module(support.BACKENDS[BACKEND])
-    assert methods() == ["missing", "why_not", "is_traced", "settled", "lstm"]
+    assert methods() == ["missing", "why_not", "is_traced", "is_hooked", "settled", "lstm"]
     for method in methods():
         wanted = inspect.signature(getattr(contract.Backend, method)).parameters
         found = inspect.signature(getattr(module, method)).parameters

@@ -469,6 +469,28 @@ def test_masks_and_states_of_odd_shapes_are_left_to_keras(caplog):
     assert "Its mask has the shape (1, 6)" in caplog.text
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_states_of_another_number_are_left_to_keras(count):
+    """It may read the first two, or fail in its own words."""
+    (x,) = arrays((BATCH, STEPS, FEATURES))
+    layer = made(partial(LSTM, **SEQ))
+
+    def outcome_of():
+        try:
+            return values(layer(x, initial_state=state(count)))[0]
+        except Exception as error:
+            return type(error)
+
+    with gatewise.accelerated(False):
+        expected = outcome_of()
+    with gatewise.accelerated():
+        found = outcome_of()
+    if isinstance(expected, type):
+        assert found is expected
+    else:
+        assert_close(found, expected)
+
+
 def test_calls_at_which_keras_is_faster_are_left_to_it(caplog):
     """Few steps, or few units with many rows, unless the kernels are asked for by name."""
     caplog.set_level(logging.DEBUG, "gatewise")

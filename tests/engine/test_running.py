@@ -128,11 +128,16 @@ print([one.shape for one in tape.gradient(y, layer.trainable_variables)])
 
 
 @pytest.mark.skipif(not find_spec("tensorflow"), reason="TensorFlow is not installed")
-@pytest.mark.parametrize("name", ["keras", "tf.keras"])
+@pytest.mark.parametrize("name", ["keras", "tf.keras", "tf.keras behind jax"])
 def test_a_tensorflow_script_runs_on_tensorflow(name, tmp_path, monkeypatch):
-    """Natively, because `--engine native` ends a script that cannot run so."""
+    """Natively, because `--engine native` ends a script that cannot run so.
+
+    `tf.keras` means TensorFlow whatever was imported before.
+    """
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    name, _, first = name.partition(" behind ")
     own = TAPE if name == "keras" else TAPE.replace("import keras\n", "").replace("keras", name)
+    own = f"import {first}\n{own}" if first else own
     (tmp_path / "script.py").write_text(own)
     command = ("-m", "gatewise", "run", "--engine", "native", "script.py")
     done = ran(tmp_path, *command, KERAS_HOME=str(tmp_path))

@@ -1,6 +1,7 @@
 """`engine.torch.lstm` against the reference, and in all of PyTorch's modes."""
 
 import io
+import logging
 import math
 import os
 import re
@@ -549,6 +550,40 @@ def test_a_script_that_imports_torch_runs_on_it(first, second, python, tmp_path)
     command = ("-m", "gatewise", "run", "--engine", "native", "script.py")
     said = python(*command, KERAS_BACKEND="", KERAS_HOME=str(tmp_path))
     assert said == "torch [(2, 12), (3, 12), (12,)]\n{'native': 1, 'stock': 0}\n"
+
+
+@pytest.mark.parametrize("where", ["forward_layer", "backward_layer"])
+@pytest.mark.parametrize("kind", ["register_forward_pre_hook", "register_forward_hook"])
+def test_hooks_of_a_half_are_called(where, kind):
+    layer = layers.Bidirectional(layers.LSTM(5, seed=1))
+    x = torch.rand(4, 9, 3)
+    calls = []
+    with gatewise.accelerated():
+        plain_answer = layer(x)
+        before = gatewise.info()["calls"]["native"]
+        layer(x)
+        assert gatewise.info()["calls"]["native"] > before
+        handle = getattr(getattr(layer, where), kind)(lambda *given: calls.append(given))
+        np.testing.assert_allclose(layer(x).detach(), plain_answer.detach(), atol=1e-6)
+        assert len(calls) == 1
+        handle.remove()
+        layer(x)
+    assert len(calls) == 1
+
+
+def test_autocast_is_left_to_pytorch(caplog):
+    layer = layers.LSTM(32, seed=1)
+    x = torch.rand(8, 40, 16)
+    with gatewise.accelerated():
+        layer(x)
+        hook._said.clear()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            with caplog.at_level(logging.WARNING, "gatewise"):
+                found = layer(x)
+            with gatewise.accelerated(False):
+                expected = layer(x)
+    assert torch.equal(found, expected)
+    assert "torch.autocast chooses the precision" in caplog.text
 
 
 class Killed(BaseException):

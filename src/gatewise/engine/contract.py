@@ -104,6 +104,9 @@ class Backend(Protocol):
         without gatewise. It is not so if the code is compiled for this process.
         """
 
+    def is_hooked(self, layer: Any, /) -> bool:
+        """Whether the framework calls functions of the user's around `layer` itself."""
+
     def settled(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Return `function(*arguments)`, which depends on no value of an array.
 

@@ -142,6 +142,11 @@ def is_traced(x: Array) -> bool:
     return not all(isinstance(size, int) for size in getattr(x, "shape", (None,)))
 
 
+def is_hooked(_layer: Any, /) -> bool:
+    """See contract.py."""
+    return False
+
+
 def settled(function: Callable[..., Any], *arguments: Any) -> Any:
     """See contract.py; JAX runs Python code as it is."""
     return function(*arguments)

@@ -129,6 +129,7 @@ def supports_both(layer: Any) -> bool:
         or half.activity_regularizer is not None
         or not half.built
         or half.compute_dtype != layer.compute_dtype
+        or backend.is_hooked(half)
         or _replaced(half, _HALF)
         or why_not_layer(half)
         for half in (layer.forward_layer, layer.backward_layer)
@@ -196,6 +197,8 @@ def why_not_call(cells: Sequence[Any], x: Array, states: Any, mask: Array | None
     if mask is not None and not fits(mask.shape[:2], (batch, steps)):
         return f"Its mask has the shape {tuple(mask.shape)}; {(batch, steps)} is needed."
     for cell, state in zip(cells, states, strict=True):
+        if len(state) != 2:
+            return f"Its initial state is {len(state)} arrays; 2 are needed."
         for one in state:
             if not fits(one.shape, wanted := (batch, cell.units)):
                 return f"An initial state has the shape {tuple(one.shape)}; {wanted} is needed."

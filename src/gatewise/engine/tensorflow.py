@@ -124,6 +124,11 @@ def is_traced(x: Array) -> bool:
     return tf.TensorShape(x.shape).rank is None or _is_exporting(sys._getframe(1))
 
 
+def is_hooked(_layer: Any, /) -> bool:
+    """See contract.py."""
+    return False
+
+
 def settled(function: Callable[..., Any], *arguments: Any) -> Any:
     """See contract.py; TensorFlow runs Python code, once for each trace."""
     return function(*arguments)

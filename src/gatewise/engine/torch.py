@@ -72,6 +72,8 @@ def why_not(x: Array | None = None, /) -> str | None:
     device = x.device.type if isinstance(x, Tensor) else torch.device(get_device()).type
     if device != "cpu":
         return f"PyTorch computes on {device}, and the kernels on the CPU."
+    if torch.is_autocast_enabled("cpu"):
+        return "torch.autocast chooses the precision of each operation; the kernels compute in one."
     if isinstance(x, Tensor) and x.layout is not torch.strided:
         return f"Its input is a tensor of layout {x.layout}; the kernels read dense ones."
     return None
@@ -112,6 +114,16 @@ def _let_threads_sleep() -> None:
     if 1 < threads <= cores:
         threading.Thread(target=hold, name="gatewise: idle OpenMP", daemon=True).start()
         held.wait()
+
+
+def is_hooked(layer: Any, /) -> bool:
+    """Whether `layer`, which is a module, or all modules have hooks."""
+    names = ("forward_pre_hooks", "forward_hooks", "backward_pre_hooks", "backward_hooks")
+    return any(
+        getattr(layer, f"_{name}", None)
+        or getattr(torch.nn.modules.module, f"_global_{name}", None)
+        for name in names
+    )
 
 
 @torch.compiler.assume_constant_result
