@@ -1,6 +1,7 @@
 """Merge settings from data sets, files, mappings and flags into one experiment."""
 
 import itertools
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
@@ -16,6 +17,8 @@ from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings, Experiment, from_mapping, layer_of, shown
 from gatewise.tasks import TASKS, hinting, task_of
 from gatewise.tasks.owned import implied_task
+
+LONGEST = 255  # bytes of a name in a path
 
 
 def experiment_for(
@@ -111,9 +114,26 @@ def flags(
     }
 
 
+def as_path(given: Any, name: str) -> Path:
+    """The path that the argument `name` holds.
+
+    Raises:
+        ConfigError: it is not a path, or one of its names is longer than file systems allow.
+    """
+    if not isinstance(given, str | os.PathLike) or not str(given):
+        raise ConfigError(f"{name} must be a path. Received: {shown(given)}.")
+    path = Path(given)
+    if "\0" in str(path) or any(len(os.fsencode(part)) > LONGEST for part in path.parts):
+        raise ConfigError(
+            f"{name} = {shown(str(given))} is not a path: names have at most {LONGEST} bytes. "
+            "Give a table in a text as pandas.read_csv(io.StringIO(text))."
+        )
+    return path
+
+
 def _refuse_missing(path: str) -> None:
     """Now, because the data are opened after Keras is imported, which takes seconds."""
-    place = Path(path.partition(MARK)[0])
+    place = as_path(path.partition(MARK)[0], "data")
     near = get_close_matches(path, DATASETS, n=1, cutoff=0.8)
     if near and not place.exists():
         raise DataError(f"There is no file {path}. Did you mean the data set '{near[0]}'?")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gatewise import engine
-from gatewise.arguments import experiment_from, flags
+from gatewise.arguments import as_path, experiment_from, flags
 from gatewise.baselines.custom import Custom, customs
 from gatewise.errors import ConfigError
 from gatewise.judging import budget as budgets
@@ -227,7 +227,7 @@ def train(
         audit=audit,
     )
     experiment, source = experiment_from(data, settings, target, given)
-    folder = None if output is None else Path(output)
+    folder = None if output is None else as_path(output, "output")
     if folder is None and resume:
         raise ConfigError("resume=True needs output=, the folder that the killed run would write.")
     if folder is not None and overwrite:

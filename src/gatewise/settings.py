@@ -838,6 +838,6 @@ def _is_finite(value: Real) -> bool:
         return False
 
 
-def _hint(name: str, known: Iterable[str]) -> str:
-    near = get_close_matches(name, list(known), n=1)
+def _hint(name: object, known: Iterable[str]) -> str:
+    near = get_close_matches(str(name), list(known), n=1)
     return f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(known)}."

@@ -148,6 +148,11 @@ def stacked(array: Array, name: str, lengths: Array | None = None) -> Sequences:
     return Sequences(values, starts, stops, starts, ids, _columns(values.shape[1]), source=name)
 
 
+def is_missing(label: Any) -> bool:
+    """True for None, NaN, NaT and NA, of which pandas compares the last one with nothing."""
+    return label is None or type(label).__name__ in ("NAType", "NaTType") or label != label
+
+
 def labelled(sequences: Sequences, labels: Any, name: str) -> Sequences:
     """The sequences with their labels; without them if `labels` is not one text or number each."""
     if labels is None:
@@ -157,9 +162,7 @@ def labelled(sequences: Sequences, labels: Any, name: str) -> Sequences:
     except ValueError:  # arrays of unequal lengths
         return sequences
     if texts.dtype.kind == "O":
-        texts = np.array(
-            ["" if label is None or label != label else str(label) for label in texts.flat]
-        )
+        texts = np.array(["" if is_missing(label) else str(label) for label in texts.flat])
     if texts.ndim == 2 and texts.shape[1] == 1:
         texts = texts[:, 0]
     if texts.ndim != 1:

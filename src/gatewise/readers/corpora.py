@@ -13,7 +13,16 @@ import polars as pl
 
 from gatewise.data.sequences import Sequences, from_texts
 from gatewise.errors import ConfigError, DataError
-from gatewise.readers import archives, fixed, folders, matrices, ragged, tables, texts
+from gatewise.readers import (
+    archives,
+    fixed,
+    folders,
+    matrices,
+    ragged,
+    recordings,
+    tables,
+    texts,
+)
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.dialect import DATA, SEPARATORS, is_drawn
 from gatewise.readers.files import ANY, File, reading
@@ -23,6 +32,8 @@ from gatewise.settings import DataSettings
 
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson")
 BEGIN = 4096  # bytes that determine the kind of a file
+FEW_LISTS = 10  # one list beside this many texts in folders, or fewer
+UNLABELLED = ("unsup", "unlabeled", "unlabelled")  # folders of texts without a label
 
 
 def read(opened: Opened, settings: DataSettings) -> Read:
@@ -156,13 +167,16 @@ def labelled(opened: Opened, settings: DataSettings) -> tuple[Table, DataSetting
         return None
     path = placed(opened.named)
     if path.is_dir():
-        if matrices.signals_of(path):
+        if matrices.signals_of(path) or _holds_recordings(path):
             return None
-        files = [
-            one
-            for one in _bare_texts_in(path)
-            if one.parent != path or not archives.ABOUT.match(one.name)
-        ]
+        files = _without_lists(
+            path,
+            [
+                one
+                for one in _bare_texts_in(path)
+                if one.parent != path or not archives.ABOUT.match(one.name)
+            ],
+        )
         names = [file.parent.relative_to(path).as_posix() for file in files]
         if len(set(names)) < 2 or "." in names:
             return None
@@ -203,6 +217,8 @@ def classes_in_files(
     # Notes beside tables are not classes.
     if len(files) < 2 or folders.holds_tables(path) or matrices.signals_of(path):
         return None
+    if _holds_recordings(path):  # such lists say which of them are for tests
+        return None
     rows = [
         {"text": line.strip(), "label": file.name.removesuffix(".gz").removesuffix(".txt")}
         for file in files
@@ -212,6 +228,20 @@ def classes_in_files(
     found = replace(settings, text=("text",), label="label")
     note = "each line is a text, and the name of its file is taken as its label"
     return tables.of_frame(pl.DataFrame(rows), str(path)), found, note
+
+
+def _holds_recordings(path: Path) -> bool:
+    """True if recordings lie in a folder; texts beside them are transcripts or lists."""
+    return any(recordings.is_recording(one) for one in _visible(path))
+
+
+def _without_lists(path: Path, files: list[Path]) -> list[Path]:
+    """The files of the folders, if few others beside these list them, and texts without labels."""
+    beside = [one for one in files if one.parent == path]
+    if len(beside) * FEW_LISTS > len(files):
+        return files
+    known = [one for one in files if one.parent.name.lower() not in UNLABELLED]
+    return [one for one in known if one.parent != path]
 
 
 def _is_text(opened: Opened, *endings: str) -> bool:

@@ -451,8 +451,9 @@ def _parsed(
         apart = dict.fromkeys(_true(every, _rows_like(header[1], names)), HEADER)
     if blanks:
         found = _true(every, _rows_like([[""]], names))
-        # More of them may be what separates sequences.
-        if len(found) * FEW_BLANK <= every.height:
+        # More of them may be what separates sequences, unless they are the last ones.
+        last = found == list(range(every.height - len(found), every.height))
+        if (last and not written.ragged) or len(found) * FEW_BLANK <= every.height:
             apart |= dict.fromkeys(found, BLANK)
     kept = pl.int_range(pl.len()).is_in(list(apart)).not_()
     return every.filter(kept).select(columns), apart

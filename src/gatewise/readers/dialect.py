@@ -580,9 +580,10 @@ def _is_data(
             MOMENT.fullmatch(record[k]) and k < len(below) and MOMENT.fullmatch(below[k])
             for k in typed
         )
-    if len(typed) < width or not all(marks.PLAIN.fullmatch(cell) for cell in record):
+    numbers = [cell for cell in record if cell.lower() != "nan"]
+    if len(typed) < width or not all(map(marks.PLAIN.fullmatch, numbers)):
         return False
-    return not _counted(record)
+    return 2 * len(numbers) > width and not _counted(record)
 
 
 def _is_row(records: Sequence[Sequence[str]], typed: Sequence[int], width: int) -> bool:

@@ -67,7 +67,9 @@ def _with_moments(source: Any) -> Any:
                 f"the data frame's column {name!r} holds complex numbers. Give the real and the "
                 "imaginary part as two columns."
             )
-        if str(kind).startswith("period"):
+        if kind.kind == "f" and kind.itemsize > 8:  # of which Arrow has none
+            changed[name] = source[name].astype("float64")
+        elif str(kind).startswith("period"):
             changed[name] = source[name].dt.to_timestamp()
         elif str(kind).startswith("timedelta"):
             changed[name] = source[name].dt.total_seconds()
@@ -77,7 +79,8 @@ def _with_moments(source: Any) -> Any:
 
 
 def _has_times(series: Any) -> bool:
-    return type(series.index).__name__ in ("DatetimeIndex", "PeriodIndex", "TimedeltaIndex")
+    """True for an index of times, of texts, which may be times, or of several levels."""
+    return series.index.dtype.kind in "OMm"
 
 
 def _has_index(frame: Any) -> bool:

@@ -272,6 +272,8 @@ def _remedy(
     distinct = texts.unique(maintain_order=True).to_list()
     if any(units.LACKING in one for one in distinct):
         return "Write the same sign in every cell, or in none", []
+    if len(texts) == len(known):
+        return "It holds texts, and no number. Name a column of numbers", []
     if len(distinct) > MOST_TEXTS:
         return f"Such cells are {', '.join(map(repr, distinct[:MOST_TEXTS]))} ... Correct them", []
     if all(re.match(r"[<≤]\s*\d", one) for one in distinct):

@@ -53,6 +53,8 @@ def _plain(source: Any) -> Any:
     refuse_unreadable(source)
     if isinstance(source, Mapping):
         return _of_columns(source)
+    if type(source).__name__ == "RecordBatch":  # of Arrow
+        return pl.from_arrow(source)
     if isinstance(source, range | memoryview | array.array):
         return np.asarray(source)
     if nw.dependencies.is_pandas_dataframe(source):
@@ -91,7 +93,7 @@ def texts(source: Any) -> Any:
 def as_array(source: Any) -> Any:
     """A tensor as a NumPy array, [...] as its shape; everything else unchanged."""
     if isinstance(source, np.ndarray):
-        return source
+        return _without_mask(source)
     if hasattr(source, "detach") and hasattr(source, "cpu"):  # PyTorch
         tensor = source.detach().cpu()
         # NumPy has no bfloat16.
@@ -141,11 +143,22 @@ def refuse_surrogates(text: str, name: str) -> None:
         ) from None
 
 
+def _without_mask(source: Array) -> Array:
+    """An array whose masked cells are NaN, or None among texts."""
+    if not isinstance(source, np.ma.MaskedArray):
+        return source
+    masked = np.ma.getmaskarray(source)
+    if source.dtype.kind in "biuf":
+        return np.where(masked, np.nan, source.data.astype(np.float64))
+    if source.dtype.kind not in "USO":
+        return source.filled()
+    texts = source.data.astype(object)
+    texts[masked] = None
+    return texts if masked.any() else source.data
+
+
 def _of_array(source: Array) -> Any:
-    if isinstance(source, np.ma.MaskedArray):
-        if source.dtype.kind not in "biuf":
-            return source.filled()
-        return np.where(np.ma.getmaskarray(source), np.nan, source.data.astype(np.float64))
+    source = _without_mask(source)
     if source.dtype.kind != "O":
         return source
     items = source.ravel().tolist()

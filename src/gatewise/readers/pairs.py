@@ -3,6 +3,7 @@
 The bytes of the source text are the steps; its translation is the label.
 """
 
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -389,5 +390,5 @@ def _refuse_pairs(table: Table, settings: DataSettings) -> None:
         raise DataError(
             f"{table.name}: the first line ({', '.join(table.columns)[:80]}) looks like a pair of "
             "texts, but must name the columns. Add a line of names at the top, or set them: "
-            f"--set 'data.column_names={names}'."
+            f"--set 'data.column_names={json.dumps(names)}'."
         )

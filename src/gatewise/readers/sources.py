@@ -230,7 +230,9 @@ _SENTENCES = (
     "each line"
 )
 # Markup around texts and their translations; subtitles of two languages are cut at other places.
-EXCHANGE = dict.fromkeys((".tmx", ".po", ".xlf", ".xliff", ".srt", ".vtt"), _SENTENCES)
+EXCHANGE = dict.fromkeys(
+    (".tmx", ".po", ".xlf", ".xliff", ".srt", ".vtt", ".sgm", ".sgml"), _SENTENCES
+)
 REMEDIES = {
     **EXCHANGE,
     **dict.fromkeys((".bz2", ".xz", ".zst", ".lzma", ".z"), _UNPACK),

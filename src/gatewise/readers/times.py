@@ -79,7 +79,7 @@ DIGITS = {6: "%Y%m", 8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%
 MONTHS = {
     "Jan": ("jan", "ene", "gen"),
     "Feb": ("feb", "fev"),
-    "Mar": ("mar", "mrt", "maer"),
+    "Mar": ("mar", "mrt", "maer", "mrz"),
     "Apr": ("apr", "avr", "abr"),
     "May": ("mai", "may", "mag", "mei"),
     "Jun": ("jun", "juin", "giu"),
@@ -94,6 +94,7 @@ MONTH = re.compile(
     rf"(?<![^\W\d_])(?:{'|'.join(one for begins in MONTHS.values() for one in begins)})"
 )
 MONTHLY = ("%b %Y", "%B %Y", "%b-%Y", "%b-%y", "%b %y", "%Y-%b", "%Y %b", "%m/%Y", "%m-%Y", "%m.%Y")
+LATEST_SHORT = 2040  # years of two digits are 1941 to 2040: 49 is 1949
 DATES = ("date", "datum", "fecha", "data", "day", "ds", "datetime", "serial", "period")
 YEARS = ("year", "jahr", "yr", "yyyy", "annee", "année", "ano", "año", "anno")
 EPOCHS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
@@ -106,7 +107,17 @@ PARTS: dict[str, tuple[str, ...]] = {
     "week": ("week", "isoweek", "iso_week", "kw"),
     "day of year": ("doy", "day_of_year", "dayofyear", "yday"),
     "day": ("day", "dy", "dom", "day_of_month", "dia", "jour"),
-    "hour": ("hour", "stunde", "hr", "hora", "heure"),
+    "hour": (
+        "hour",
+        "stunde",
+        "hr",
+        "hora",
+        "heure",
+        "hour_ending",
+        "hourending",
+        "he",
+        "hour_end",
+    ),
     "minute": ("minute", "min"),
     "second": ("second", "sec"),
 }
@@ -217,8 +228,8 @@ def _quarter(texts: pl.Series) -> pl.Series:
 
 
 def _whole_year(years: pl.Series) -> pl.Series:
-    """Years of four digits; of two, those from 69 on are of the last century, as in strptime."""
-    last = years.str.replace(r"^['’]?([7-9]\d|69)$", "19${1}")
+    """Years of four digits; of two, those from 41 on are of the last century."""
+    last = years.str.replace(r"^['’]?([5-9]\d|4[1-9])$", "19${1}")
     return last.str.replace(r"^['’]?(\d{2})$", "20${1}")
 
 
@@ -338,6 +349,9 @@ def _formatted(time_format: str) -> Clock:
         wanted = f"%d {time_format}" if monthly else time_format + " %M" * hourly
         times = given.str.to_datetime(wanted, time_unit="us", time_zone=zone, strict=False)
         times = times.dt.replace_time_zone(None)
+        if "%y" in time_format:
+            late = (times.dt.year() > LATEST_SHORT).fill_null(False)
+            times = times.set(late, None).fill_null(times.dt.offset_by("-100y"))
         # "1-01" is rarely a month of the year 1.
         return times.set((times.dt.year() < 1000).fill_null(False), None)
 

@@ -145,7 +145,10 @@ def _table(source: Opened) -> Table | None:
         if is_folder or file.name.endswith(TABLES):
             return source.table()
         return source.table() if folders.holds_tables(file.path) else None
-    content = source.content(one_series=True) if source.texts is None else None
+    # Of a pair or a list in memory, only a table has columns to show.
+    if source.texts is not None or isinstance(source.given, tuple | list):
+        return None
+    content = source.content(one_series=True)
     return content if isinstance(content, Table) else None
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from gatewise import engine
-from gatewise.arguments import experiment_from, flags
+from gatewise.arguments import as_path, experiment_from, flags
 from gatewise.data.sequences import comparable, fingerprint
 from gatewise.errors import ArtefactError, ConfigError
 from gatewise.judging import folding
@@ -135,7 +135,7 @@ def tune(
     if not (seconds or trials):
         raise ConfigError("Give --budget, such as 30m, or --trials: a search needs an end.")
     _check_processes(processes, in_memory=not experiment.data.path, track=track)
-    folder = Path(output)
+    folder = as_path(output, "output")
     _check_folder(folder, experiment, resume=resume)
     chosen = engine.accelerated(engine=experiment.engine.kind, products=experiment.engine.products)
     cores = _cores()

@@ -13,6 +13,7 @@ from gatewise.data.sequences import Array
 from gatewise.errors import DataError
 from gatewise.estimators import Estimator, length_of, rows_of, value_errors
 from gatewise.prediction import predict
+from gatewise.readers.arrays import is_missing
 from gatewise.readers.labels import whole_label
 from gatewise.readers.memory import plain
 
@@ -84,7 +85,7 @@ def _labels(y: Any) -> Array:
             "y must hold one label for each sequence (for one-hot labels: y.argmax(axis=1)). "
             f"Received shape: {labels.shape}."
         )
-    missing = np.array([label is None or label != label for label in labels.tolist()], dtype=bool)
+    missing = np.array([is_missing(label) for label in labels.tolist()], dtype=bool)
     if missing.any():
         raise DataError(
             f"y has no label for {missing.sum()} of {len(labels)} sequences; the first is number "

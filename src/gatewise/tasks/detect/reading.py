@@ -61,6 +61,7 @@ def read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
     )
     if label:
         sequences = _marked(sequences, label, merged=settings.duplicates in ("mean", "sum"))
+        more = [*more, *_mostly_anomalies(sequences, label)]
     read_settings = replace(read_settings, label=settings.label, past=())
     return sequences, read_settings, [*notes, *more]
 
@@ -137,6 +138,18 @@ def _marked(sequences: Sequences, label: str, *, merged: bool) -> Sequences:
         filled=None if filled is None else filled[:, 1:],
         marks=_checked(cells, f"{sequences.source}: column {label!r}"),
     )
+
+
+def _mostly_anomalies(sequences: Sequences, label: str) -> list[str]:
+    """A note if most labelled steps are anomalies, as where 1 stands for a normal step."""
+    assert sequences.marks is not None
+    anomalies, normal = (int((sequences.marks == mark).sum()) for mark in (1, 0))
+    if not normal or anomalies <= normal:
+        return []
+    return [
+        f"{anomalies} of {anomalies + normal} labelled steps are anomalies by {label!r}; if 1 "
+        "stands for a normal step there, exchange 0 and 1"
+    ]
 
 
 def _of_texts(codes: Array, texts: tuple[str, ...], label: str, source: str) -> Array:

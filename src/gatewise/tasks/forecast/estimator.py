@@ -84,6 +84,7 @@ class Forecaster(Estimator):
     @value_errors()
     def predict_quantiles(self, X: Any = None) -> Array:
         """Like `predict`, with a last axis for the quantiles of `settings["task"]["quantiles"]`."""
+        check_is_fitted(self, "run_")
         forecasts = self._forecast(self.past_ if X is None else X)
         if forecasts.shape[0] == 1:
             forecasts = forecasts[0]

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping
 
-from gatewise.errors import ConfigError
+from gatewise.errors import ConfigError, DataError
 from gatewise.readers import conll, spans, texts
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.sources import Opened, nothing
@@ -14,6 +14,16 @@ from gatewise.tasks.task import Recognise, Sign
 
 def read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
     """Read a file, lists of tokens or, to predict, lines from standard input."""
+    sequences, settings, notes = _read(source, settings, purpose)
+    if purpose == "train" and conll.TAG not in sequences.levels:
+        raise DataError(
+            f"{sequences.source}: no tags were found beside the tokens. Give CoNLL columns, "
+            "of which the last one is the tag, or name the column of tags: --target."
+        )
+    return sequences, settings, notes
+
+
+def _read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
     if source.given is None:
         raise nothing()
     if source.is_standard_input:
