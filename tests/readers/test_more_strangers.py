@@ -207,3 +207,55 @@ def test_an_archive_of_recordings_with_lists_is_one_of_recordings(tmp_path):
         archive.writestr("validation_list.txt", "yes/0.wav\n")
         archive.writestr("testing_list.txt", "no/0.wav\n")
     assert of(path, "classify")[0].kind == "sound"
+
+
+YEARS = range(1990, 2014)
+QUARTERS = [(year, quarter) for year in YEARS for quarter in range(1, 5)]
+MONTHS = [(year, month) for year in YEARS for month in range(1, 13)]
+WEEKS = [day.isocalendar()[:2] for day in pd.date_range("2018-01-01", periods=110, freq="7D")]
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "step", "first"),
+    [
+        ("Season", [f"{year}-{(year + 1) % 100:02d}" for year in YEARS], "1y", "1990-01-01"),
+        ("Season", [f"{year}/{(year + 1) % 100:02d}" for year in YEARS], "1y", "1990-01-01"),
+        ("week", [f"{year}{week:02d}" for year, week in WEEKS], "1w", "2018-01-01"),
+        ("Month", [f"{year}.{month:02d}" for year, month in MONTHS], "1mo", "1990-01-01"),
+        ("date", [f"{year}M{month}" for year, month in MONTHS], "1mo", "1990-01-01"),
+        ("date", [f"{year}M{month:02d}" for year, month in MONTHS], "1mo", "1990-01-01"),
+        ("date", [f"{year}:Q{quarter}" for year, quarter in QUARTERS], "3mo", "1990-01-01"),
+        ("Trimestre", [f"{quarter}T{year}" for year, quarter in QUARTERS], "3mo", "1990-01-01"),
+        (
+            "Quartal",
+            [f"{quarter}. Quartal {year}" for year, quarter in QUARTERS],
+            "3mo",
+            "1990-01-01",
+        ),
+    ],
+    ids=lambda one: one[0] if isinstance(one, list) else one,
+)
+def test_years_quarters_months_and_weeks_as_offices_write_them(
+    tmp_path, header, cells, step, first
+):
+    rows = [f"{cell};{k % 9}" for k, cell in enumerate(cells)]
+    found, _, _ = of(lines(tmp_path / "office.csv", [f"{header};value", *rows]))
+    assert found.step in (step, "1q" if step == "3mo" else step)
+    assert str(found.times[0].astype("M8[D]")) == first and len(found.values) == len(cells)
+
+
+@pytest.mark.parametrize("ending", ["+01", "+01:00[Europe/Paris]", " +01", "Z[UTC]"])
+def test_zones_as_databases_and_java_write_them(tmp_path, ending):
+    hours = pd.date_range("2023-01-01", periods=60, freq="h")
+    rows = [f"{hour:%Y-%m-%dT%H:%M:%S}{ending},{k % 9}" for k, hour in enumerate(hours)]
+    found, _, _ = of(lines(tmp_path / "load.csv", ["time,load", *rows]))
+    assert found.step == "1h" and found.zone in ("+01:00", "")  # "": UTC
+    offset = 0 if "UTC" in ending else 1
+    assert found.times[0] == np.datetime64("2023-01-01") - np.timedelta64(offset, "h")
+
+
+def test_totals_below_the_months_of_a_year_are_named(tmp_path):
+    names = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+    rows = [f"{year},{name},{k}" for year in YEARS for k, name in enumerate([*names, "Total"])]
+    with pytest.raises(DataError, match=r"row 14 .*Total.* cannot be read .24 rows"):
+        of(lines(tmp_path / "sales.csv", ["Year,Month,Sales", *rows]))

@@ -46,8 +46,9 @@ ABBREVIATED = rf" ?\(?({'|'.join(ABBREVIATIONS)})\)?$"
 CHINESE = r"^(\d{4}) ?[年년] ?(\d{1,2}) ?[月월]"  # a year and a month, also Japanese and Korean
 COMMA = r"(:\d{2}),(\d)"  # before a fraction of a second, as in ISO 8601 and Python's logs
 CLOCK_END = r":\d{2}(?:[.,]\d+)?(?: ?[AaPp][Mm])?"
-ZONE = rf"{CLOCK_END}(?: ?(?:Z|UTC|[+-]\d{{2}}:?\d{{2}})$|{ABBREVIATED})"
-OFFSET = r"(?:([+-]\d{2}):?(\d{2})|Z|UTC)$"
+ZONE_NAME = r"\[[A-Za-z_/]+\]$"  # behind the offset, as Java writes it
+ZONE = rf"{CLOCK_END}(?: ?(?:Z|UTC|[+-]\d{{2}}(?::?\d{{2}})?)(?:{ZONE_NAME[:-1]})?$|{ABBREVIATED})"
+OFFSET = rf"(?:([+-]\d{{2}}):?(\d{{2}})?|Z|UTC)(?:{ZONE_NAME[:-1]})?$"
 DAY_OR_MONTH = r"^\d{1,2}[./-]\d{1,2}[./-]\d{2,4}(?:\D|$)"
 WHOLE = r"^[+-]?\d+$"
 RANGE = r"(?:\s+(?:-|–|to|bis)\s+\S|/\d{4}-\d{2}).*$"  # from the end of the first time of a range
@@ -93,7 +94,22 @@ MONTHS = {
 MONTH = re.compile(
     rf"(?<![^\W\d_])(?:{'|'.join(one for begins in MONTHS.values() for one in begins)})"
 )
-MONTHLY = ("%b %Y", "%B %Y", "%b-%Y", "%b-%y", "%b %y", "%Y-%b", "%Y %b", "%m/%Y", "%m-%Y", "%m.%Y")
+MONTH_NUMBER = r"^M(?:0?[1-9]|1[0-2])$"
+MOST_MONTHS = 0.9  # of the cells of a column of months, at least
+MONTHLY = (
+    "%b %Y",
+    "%B %Y",
+    "%b-%Y",
+    "%b-%y",
+    "%b %y",
+    "%Y-%b",
+    "%Y %b",
+    "%m/%Y",
+    "%m-%Y",
+    "%m.%Y",
+    "%YM%m",
+)
+FISCAL = r"^(?P<first>\d{4})[-/–](?P<last>\d{2}|\d{4})$"  # a year of accounts, or a season
 LATEST_SHORT = 2040  # years of two digits are 1941 to 2040: 49 is 1949
 DATES = ("date", "datum", "fecha", "data", "day", "ds", "datetime", "serial", "period")
 YEARS = ("year", "jahr", "yr", "yyyy", "annee", "année", "ano", "año", "anno")
@@ -165,10 +181,12 @@ def parse_zoned(texts: pl.Series) -> pl.Series:
     """Parse ISO datetimes with a zone, as UTC; other texts become null."""
     tidy = (
         _with_offsets(texts)
+        .str.replace(ZONE_NAME, "")
         .str.replace_all("/", "-")
         .str.replace(DOTTED, "${1}-${2}-${3}")
         .str.replace(r"^(\d{4}-\d{1,2}-\d{1,2})[T ,]+", "${1} ")
         .str.replace(r" ?(?:Z|UTC)$", "+00:00")
+        .str.replace(r"(:\d{2}(?:[.,]\d+)?) ?([+-]\d{2})$", "${1}${2}:00")
         .str.replace(r" ([+-]\d{2}:?\d{2})$", "${1}")
         .str.replace(COMMA, "${1}.${2}")
     )
@@ -207,9 +225,12 @@ def _parse_with(
 
 
 YEAR_OF_QUARTER = r"(?:FY ?)?(?P<year>\d{4}|['’]?\d{2})"
-QUARTER_NAMED = r"(?:[Qq](?:tr|uarter)?\.? ?(?P<quarter>[1-4])|(?P<first>[1-4])[Qq])"
+QUARTER_NAMED = (  # also as in French, Spanish and German
+    r"(?:[QqTt](?:tr|uarter|rim)?\.? ?(?P<quarter>[1-4])"
+    r"|(?P<first>[1-4])(?:[QqTt]|\.? ?(?i:quartal|trim(?:estre)?)))"
+)
 QUARTERS = (
-    rf"^{YEAR_OF_QUARTER}[-_ /.]?{QUARTER_NAMED}$",
+    rf"^{YEAR_OF_QUARTER}[-_ /.:]?{QUARTER_NAMED}$",
     rf"^{QUARTER_NAMED}[-_ /,.]*{YEAR_OF_QUARTER}$",
     r"^(?P<quarter>[1-4])[-_ /,.]+[Qq]?(?P<year>\d{4})$",
 )
@@ -252,6 +273,7 @@ WEEK = r"(?i:w|kw|cw|wk|week|woche)[ ._-]*(?P<week>\d{1,2})"
 WEEKS = (
     rf"^(?P<year>\d{{4}})[-_ /,.]*{WEEK}(?:-?(?P<day>[1-7]))?$",
     rf"^{WEEK}[-_ /,.]+(?P<year>\d{{4}})(?P<day>-[1-7])?$",
+    r"^(?P<year>(?:19|20)\d{2})(?P<week>\d{2})(?P<day>-[1-7])?$",
     r"^(?P<year>\d{4})[-_ /.](?P<week>\d{1,2})(?P<day>-[1-7])?$",  # a month, where none is above 12
 )
 
@@ -268,7 +290,7 @@ def _week(texts: pl.Series) -> pl.Series:
 
 
 def _year(texts: pl.Series) -> pl.Series:
-    whole = texts.str.replace(r"\.0+$", "")
+    whole = texts.str.replace(r"\.0+$", "").str.replace(FISCAL, "${first}")
     whole = whole.set(~whole.str.contains(r"^\d{4}$").fill_null(True), None)
     return parse(whole + "-01")
 
@@ -380,7 +402,7 @@ def _in_english(texts: pl.Series) -> pl.Series:
 def _begins(texts: pl.Series) -> pl.Series:
     """The begins of ranges, with the signs of ISO 8601 in place of some that programs write."""
     texts = texts.str.replace(RANGE, "").str.replace(" @ ", " ", literal=True)  # as Kibana does
-    texts = texts.str.replace(r"([AaPp])\. ?([Mm])\.$", "${1}${2}")
+    texts = texts.str.replace(r"([AaPp])\.[ \xa0]?([Mm])\.$", "${1}${2}")
     texts = texts.str.replace(r"^(\d{4}) (\d{1,2}) (\d{1,2})\b", "${1}-${2}-${3}")
     if not texts.str.contains(CHINESE).any():
         return texts
@@ -495,13 +517,29 @@ def form_of(
     texts = cells.cast(pl.String).str.strip_chars().drop_nulls()
     numbers = texts.cast(pl.Float64, strict=False)
     if numbers.null_count() == 0:
-        form = _of_numbers(numbers, column)
+        form = _of_numbers(numbers, column) or _of_points(texts)
+    elif _are_fiscal(texts):
+        form = "year"
     elif _plainly(texts) == texts.len():
         # 2018-1 is a month, unless the column says that it is a week.
         form = "week" if _are_weeks(texts, column) else ""
     else:
         form = _of_texts(texts, name, every)
     return form, [f"times are read as {form!r} (data.time_format)"] if form else []
+
+
+def _are_fiscal(texts: pl.Series) -> bool:
+    """True for years that end in the next one, such as 2001-02, of which none is a month."""
+    years = texts.str.extract_groups(FISCAL).struct
+    first, last = (years.field(name).cast(pl.Int64, strict=False) for name in ("first", "last"))
+    follow = ((first + 1) % 100 == last % 100).fill_null(False)
+    return texts.n_unique() > 2 and bool(follow.all())
+
+
+def _of_points(texts: pl.Series) -> str:
+    """The format of months such as 2010.01, which end with two digits throughout; "" for others."""
+    months = texts.str.contains(r"^(?:19|20)\d\d\.(?:0[1-9]|1[0-2])$").all()
+    return "%Y.%m" if months and texts.str.slice(5).n_unique() == 12 else ""
 
 
 def _are_weeks(texts: pl.Series, column: str) -> bool:
@@ -515,6 +553,8 @@ def _of_numbers(numbers: pl.Series, column: str) -> str:
     folded = column.lower().replace(" ", "_")
     least, most = (float(numbers.to_numpy().min()), float(numbers.to_numpy().max()))
     whole = bool((numbers == numbers.round()).all())
+    if whole and _number_weeks(numbers, column):
+        return "week"
     if whole and (form := _of_digits(numbers)):
         return form
     if (form := epoch(least, most)) and (whole or form in ("epoch s", "epoch ms")):
@@ -525,6 +565,14 @@ def _of_numbers(numbers: pl.Series, column: str) -> str:
     if least >= 20_000 and most <= 80_000 and (folded in DATES if whole else dated):
         return "excel"
     return ""
+
+
+def _number_weeks(numbers: pl.Series, column: str) -> bool:
+    """True for years and weeks such as 201852, in a column that is called so."""
+    words = re.split(r"[^a-z]+", column.lower())
+    named = any(word in (*PARTS["week"], "yearweek", "yw", "kalenderwoche") for word in words)
+    weeks, years = numbers % 100, numbers // 100
+    return named and bool((weeks.is_between(1, 53) & years.is_between(1900, 2100)).all())
 
 
 def epoch(least: float, most: float) -> str:
@@ -742,7 +790,9 @@ def are_named(column: str, cells: pl.Series) -> bool:
         return False
     if folded in PARTS["quarter"]:
         return bool(known.str.contains(r"^(?:[Qq](?:tr|uarter)?\.? ?[1-4]|[1-4][Qq])$").all())
-    return folded in PARTS["month"] and all(map(MONTH.match, _plain(known).to_list()))
+    months = [bool(MONTH.match(one)) for one in _plain(known.str.replace(MONTH_NUMBER, "jan"))]
+    # Others are totals of a year, which the reader names.
+    return folded in (*PARTS["month"], "period") and sum(months) >= MOST_MONTHS * len(months)
 
 
 def _plain(cells: Any) -> Any:
@@ -753,7 +803,7 @@ def _plain(cells: Any) -> Any:
 def _number_of_month(cell: pl.Expr) -> pl.Expr:
     """The number of a month as a text of two digits, also of one that is named."""
     plain = _plain(cell)
-    number = cell.str.replace(r"\.0+$", "").str.zfill(2)
+    number = cell.str.replace(r"\.0+$", "").str.replace("^M", "").str.zfill(2)
     for place, begins in enumerate(MONTHS.values(), start=1):
         named = plain.str.contains(f"^(?:{'|'.join(begins)})")
         number = pl.when(named).then(pl.lit(f"{place:02d}")).otherwise(number)
