@@ -2,6 +2,7 @@
 
 import zipfile
 
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -259,3 +260,31 @@ def test_totals_below_the_months_of_a_year_are_named(tmp_path):
     rows = [f"{year},{name},{k}" for year in YEARS for k, name in enumerate([*names, "Total"])]
     with pytest.raises(DataError, match=r"row 14 .*Total.* cannot be read .24 rows"):
         of(lines(tmp_path / "sales.csv", ["Year,Month,Sales", *rows]))
+
+
+def test_engines_that_a_counter_tells_apart_are_sequences_of_a_regression(tmp_path):
+    rows = [
+        f"{unit},{cycle},{np.sin(cycle + unit):.3f},{30 + unit - cycle}"
+        for unit in range(1, 13)
+        for cycle in range(1, 31 + unit)
+    ]
+    path = lines(tmp_path / "rul.csv", ["unit number,time in cycles,s1,RUL", *rows])
+    found, settings, _ = of(path, "regress", target=("RUL",))
+    assert (len(found), settings.id, settings.target_per) == (12, ("unit number",), "step")
+
+
+def test_texts_of_numpy_and_short_floats_are_read():
+    texts = list(np.array(["a good film", "a bad film", "so so"] * 10))
+    found, _, _ = of((texts, ["up", "down", "up"] * 10), "classify")
+    assert found.kind == "text" and len(found) == 30
+    short = jnp.asarray(np.random.default_rng(0).normal(size=60), dtype="bfloat16")
+    for given in (short, np.asarray(short), [short, short]):
+        assert np.isfinite(of(given)[0].values).all()
+
+
+def test_records_in_a_column_are_columns(tmp_path):
+    pairs = [{"en": f"the dog {k}", "de": f"der Hund {k}"} for k in range(30)]
+    pl.DataFrame({"translation": pairs}).write_parquet(tmp_path / "wmt.parquet")
+    for source in (tmp_path / "wmt.parquet", pl.DataFrame({"translation": pairs})):
+        found, _, _ = of(source, "translate", text=("translation.en",), label="translation.de")
+        assert len(found) == 30 and found.labels[0] == "der Hund 0"

@@ -425,6 +425,8 @@ def _with_runs(
         if alike and any(_restarts(sample, name, clock) for clock in clocks if clock != name):
             found[name] = count
     column = max(found, key=found.__getitem__, default="")
+    if not column and aim == "number":  # the number may change at each step, or by mistake
+        return _with_counts(table, settings, kinds, notes)
     settings = with_role(settings, notes, role="id", column=column)
     if column:
         notes[-1] += ", because each of them has adjacent rows with one label, which are its steps"

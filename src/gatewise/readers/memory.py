@@ -92,16 +92,24 @@ def texts(source: Any) -> Any:
 
 def as_array(source: Any) -> Any:
     """A tensor as a NumPy array, [...] as its shape; everything else unchanged."""
+    if isinstance(source, str):  # NumPy's own texts have an array, too
+        return str(source)
     if isinstance(source, np.ndarray):
-        return _without_mask(source)
+        return _widened(_without_mask(source))
     if hasattr(source, "detach") and hasattr(source, "cpu"):  # PyTorch
         tensor = source.detach().cpu()
         # NumPy has no bfloat16.
         short = tensor.is_floating_point() and tensor.dtype.itemsize < 4
         return (tensor.float() if short else tensor).numpy()
     if not isinstance(source, type) and hasattr(source, "__array__"):
-        return np.asarray(source)
+        return _widened(np.asarray(source))
     return source
+
+
+def _widened(source: Array) -> Array:
+    """The short floats of JAX and TensorFlow, which NumPy takes for records, as float32."""
+    short = source.dtype.kind == "V" and source.dtype.name.startswith(("bfloat", "float"))
+    return source.astype(np.float32) if short else source
 
 
 def refuse_unreadable(source: Any) -> None:
@@ -158,7 +166,7 @@ def _without_mask(source: Array) -> Array:
 
 
 def _of_array(source: Array) -> Any:
-    source = _without_mask(source)
+    source = _widened(_without_mask(source))
     if source.dtype.kind != "O":
         return source
     items = source.ravel().tolist()

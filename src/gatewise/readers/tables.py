@@ -89,7 +89,7 @@ def parquet(path: Path) -> Table:
     name = str(path)
     with reading(name):
         _try_parquet(path)
-        frame = pl.scan_parquet(path, glob=False)
+        frame = _flat(pl.scan_parquet(path, glob=False))
         sample = frame.head(SAMPLE).collect()
         height = frame.select(pl.len()).collect().item()
     if height == 0:
@@ -100,6 +100,21 @@ def parquet(path: Path) -> Table:
             yield from frame.select(columns).collect_batches(maintain_order=True)
 
     return Table(name, sample, height, batches)
+
+
+def _flat(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """The frame with a column for each field of a record, `translation.en`, as in JSON Lines."""
+    kinds = frame.collect_schema()
+    if not any(isinstance(kind, pl.Struct) for kind in kinds.values()):
+        return frame
+    columns = []
+    for name, kind in kinds.items():
+        fields = kind.fields if isinstance(kind, pl.Struct) else []
+        columns += [
+            pl.col(name).struct.field(one.name).alias(f"{name}.{one.name}") for one in fields
+        ]
+        columns += [] if fields else [pl.col(name)]
+    return _flat(frame.select(columns))
 
 
 def _try_parquet(path: Path) -> None:
@@ -124,6 +139,7 @@ def of_frame(frame: pl.DataFrame, name: str) -> Table:
     """Wrap a frame in memory as a table."""
     if frame.height == 0 or frame.width == 0:
         raise DataError(f"{name} holds no rows.")
+    frame = _flat(frame.lazy()).collect()
 
     def batches(columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         yield from frame.select(columns).iter_slices(1 << 16)

@@ -32,6 +32,7 @@ TIMES = (
 DATED = ("date", "datum", "day", "time", "stamp", "zeit", "fecha", "data", "epoch")
 # Names of times that are trusted only if the column counts the steps.
 COUNTERS = (
+    "time_in_cycles",
     *("t", "step", "steps", "step_id", "step_index", "step_number", "time_step", "tick", "cycle"),
     *("frame", "frame_id", "frame_number", "seconds", "secs", "sec", "time_s", "time_sec"),
     *("milliseconds", "time_ms", "elapsed", "elapsed_time", "elapsed_seconds"),
