@@ -261,7 +261,7 @@ def test_a_recording_in_parts_is_labelled_after_each_frame(recordings, network):
         stream.generate()
     for wrong, words in (
         ([0.5, 2.0], "from 0.5 to 2.0"),
-        (b"abc", "the bytes are odd"),
+        (b"abc", "the number of bytes is odd"),
         ({"samples": [1], "rate": 44100}, "a rate of 44100 Hz, but the run reads 2000 Hz"),
         ("abc", "Samples are an array"),
     ):
