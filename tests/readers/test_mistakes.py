@@ -69,6 +69,19 @@ def test_rows_in_another_order_are_read(tmp_path, change):
     assert found.times.astype("M8[D]").astype(str).tolist() == DAYS
 
 
+@pytest.mark.parametrize("gaps", ["error", "ignore"])
+def test_events_a_little_out_of_order_are_events(tmp_path, gaps):
+    seconds = [10 * k + (k * 7) % 3 for k in range(60)]
+    seconds[20:22] = [seconds[21], seconds[20]]
+    times = [f"2024-01-01 00:{s // 60:02d}:{s % 60:02d}" for s in seconds]
+    path = written(tmp_path, times)
+    if gaps == "error":
+        assert "does not fit" not in refused(path)
+    else:
+        found, _, _ = read(DataSettings(gaps="ignore"), path, task="forecast")
+        assert len(found.values) == 60
+
+
 def test_a_gap_beside_rows_in_another_order_is_a_gap(tmp_path):
     told = refused(written(tmp_path, [*DAYS[30:], *DAYS[:20]]))
     assert "10 steps are missing" in told

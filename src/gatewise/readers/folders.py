@@ -175,7 +175,7 @@ def _quoted(names: Sequence[str]) -> str:
 
 
 def _short(table: Table, rows: int) -> Table:
-    """The table with a sample of so few rows, copied, because a slice keeps all of them."""
+    """The table with a sample of these rows, copied, because a slice keeps the others, too."""
     head = table.sample.head(rows)
     return replace(table, sample=pl.DataFrame(head.to_dict(as_series=False), schema=head.schema))
 

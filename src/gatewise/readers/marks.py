@@ -115,7 +115,7 @@ def plain(cells: pl.Expr, decimal: str, thousands: str) -> pl.Expr:
 
 def not_plain(rows: pl.DataFrame) -> pl.DataFrame:
     """The columns with other cells than plain numbers, in which signs and marks are looked for."""
-    # Digits of other scripts are no plain ones.
+    # Digits of other scripts are not plain.
     cell = PLAIN_CELL.replace(r"\d", "[0-9]")
     plain = rows.select(pl.all().str.contains(cell).fill_null(True).all()).row(0, named=True)
     return rows.select(name for name in rows.columns if not plain[name])

@@ -9,12 +9,13 @@ from gatewise.data.sequences import Array
 
 MOST = 5  # rows; more are a file in another order
 LEAST = 10  # rows of a file that show an order
+FAR = 3  # steps outside those of the rows above and below; a nearer one may be out of order
 
 
 def misplaced(times: Array, ids: Array, rows: Array) -> tuple[Array, Array, Array]:
     """The steps with such times, and the steps of the rows above and below each, [k] each.
 
-    Such a time is not between those of the rows above and below, which are two steps apart, and
+    Such a time lies far outside those of the rows above and below, which are two steps apart, and
     without such rows, the times of each sequence rise in the order of the file. `times` are
     numbers; `ids` are those of the sequences.
 
@@ -33,7 +34,8 @@ def misplaced(times: Array, ids: Array, rows: Array) -> tuple[Array, Array, Arra
     above, own, below = here[:-2], here[1:-1], here[2:]
     around = below - above
     is_gap = alike[1:] & alike[:-1] & (around > 1.5 * unit) & (around < 2.5 * unit)
-    at = np.flatnonzero(is_gap & ((own < above) | (own > below))) + 1
+    is_far = (own < above - FAR * unit) | (own > below + FAR * unit)
+    at = np.flatnonzero(is_gap & is_far) + 1
     rest = np.delete(here, at), np.delete(who, at)
     in_order = (np.diff(rest[0]) > 0) | (rest[1][1:] != rest[1][:-1])
     if len(at) > MOST or not in_order.all():

@@ -165,7 +165,7 @@ def _without_doubles(
     doubled = np.concatenate([[0], *(at[ahead == 0] for at, ahead in blocks)])[1:].astype(int) + 1
     if len(doubled) == 0:
         return sequences, origin
-    _refuse_mistyped(sequences, times, origin)
+    _refuse_mistyped(sequences, times, origin, settings)
     if settings.duplicates == "error":
         _refuse_half_days(times, doubled, origin)
         raise _doubled(sequences, times, doubled, origin)
@@ -471,7 +471,7 @@ def _without_gaps(
     gaps, steps, off = _gaps(grid, sequences)
     if not gaps and off is None:
         return replace(sequences, step=grid.step), origin
-    _refuse_mistyped(sequences, times, origin)
+    _refuse_mistyped(sequences, times, origin, settings)
     _refuse_spellings(sequences, times, origin, settings)
     # With gaps=fill, a series may consist of gaps; but times off the grid cannot be filled.
     check_others = len(sequences) > 1 and (settings.gaps != "fill" or off is not None)
@@ -520,9 +520,11 @@ def _without_gaps(
     return _inserted(sequences, times, grid, origin, notes, steps=steps)
 
 
-def _refuse_mistyped(sequences: Sequences, times: Array, origin: Origin) -> None:
+def _refuse_mistyped(
+    sequences: Sequences, times: Array, origin: Origin, settings: DataSettings
+) -> None:
     """Refuse single times that do not fit between those of the rows above and below."""
-    if origin.rows is None:  # the file is in the order of its times
+    if origin.rows is None or settings.gaps == "ignore":  # in order, or wanted so
         return
     ids = np.repeat(np.arange(len(sequences)), sequences.lengths)
     steps, above, below = misplaced(grids.as_numbers(times), ids, origin.rows)
