@@ -124,9 +124,10 @@ def as_path(given: Any, name: str) -> Path:
         raise ConfigError(f"{name} must be a path. Received: {shown(given)}.")
     path = Path(given)
     if "\0" in str(path) or any(len(os.fsencode(part)) > LONGEST for part in path.parts):
+        hint = " Give a table in a text as pandas.read_csv(io.StringIO(text))."
         raise ConfigError(
-            f"{name} = {shown(str(given))} is not a path: names have at most {LONGEST} bytes. "
-            "Give a table in a text as pandas.read_csv(io.StringIO(text))."
+            f"{name} = {shown(str(given))} is not a path: names have at most {LONGEST} bytes, and "
+            f"none of them is 0.{hint if name == 'data' else ''}"
         )
     return path
 
