@@ -255,6 +255,18 @@ def test_zones_as_databases_and_java_write_them(tmp_path, ending):
     assert found.times[0] == np.datetime64("2023-01-01") - np.timedelta64(offset, "h")
 
 
+def test_months_as_labour_statistics_write_them(tmp_path):
+    rows = [f"CUUR0000,{year},M{month:02d},{100 + month}" for year, month in MONTHS]
+    path = lines(tmp_path / "cpi.csv", ["series_id,year,period,value", *rows])
+    found, _, _ = of(path)
+    assert (len(found), found.step, len(found.values)) == (1, "1mo", len(MONTHS))
+    path = lines(
+        tmp_path / "cpi.csv", ["series_id,year,period,value", *rows, "CUUR0000,2013,M13,1"]
+    )
+    with pytest.raises(DataError, match="row 290 .*2013-13-01.* cannot be read"):
+        of(path)
+
+
 def test_totals_below_the_months_of_a_year_are_named(tmp_path):
     names = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
     rows = [f"{year},{name},{k}" for year in YEARS for k, name in enumerate([*names, "Total"])]

@@ -57,7 +57,7 @@ def _time_parts(table: Table, settings: DataSettings, kinds: Kinds) -> tuple[str
             [
                 name
                 for name in free
-                if kinds[name] == "number"
+                if (kinds[name] == "number" and name.lower() != "period")  # of any length
                 or (kinds[name] == "text" and times.are_named(name, table.sample[name]))
             ]
         )

@@ -119,7 +119,7 @@ EARLIEST, LATEST = 315_532_800, 4_102_444_800  # 1980 and 2100, in seconds since
 PARTS: dict[str, tuple[str, ...]] = {
     "year": YEARS,
     "quarter": ("quarter", "qtr", "quartal"),
-    "month": ("month", "months", "monat", "mon", "mo", "mes", "mois"),
+    "month": ("month", "months", "monat", "mon", "mo", "mes", "mois", "period"),
     "week": ("week", "isoweek", "iso_week", "kw"),
     "day of year": ("doy", "day_of_year", "dayofyear", "yday"),
     "day": ("day", "dy", "dom", "day_of_month", "dia", "jour"),
@@ -792,7 +792,7 @@ def are_named(column: str, cells: pl.Series) -> bool:
         return bool(known.str.contains(r"^(?:[Qq](?:tr|uarter)?\.? ?[1-4]|[1-4][Qq])$").all())
     months = [bool(MONTH.match(one)) for one in _plain(known.str.replace(MONTH_NUMBER, "jan"))]
     # Others are totals of a year, which the reader names.
-    return folded in (*PARTS["month"], "period") and sum(months) >= MOST_MONTHS * len(months)
+    return folded in PARTS["month"] and sum(months) >= MOST_MONTHS * len(months)
 
 
 def _plain(cells: Any) -> Any:
