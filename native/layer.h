@@ -123,8 +123,8 @@ int64_t panel_of_operands(int64_t panel, int64_t row, int64_t rows) {
   return (panel / kTerms<S> * rows + row) * kWidth<S> + panel % kTerms<S> * (kWidth<S> / kTerms<S>);
 }
 
-// Stores a panel of terms of one row of a left factor with this many rows. On tiles, the higher pairs
-// of 16 split operands come before the lower ones.
+// Stores a panel of terms of one row of a left factor with this many rows. On tiles, the higher
+// pairs of 16 split operands come before the lower ones.
 template <class S>
 GATEWISE_INLINE void store_panel(S* left, int64_t panel, int64_t row, int64_t rows,
                                  Vector<Sum<S>> x) {
