@@ -45,8 +45,9 @@ def test_lists_beside_folders_of_texts_and_texts_without_labels_are_left_out(tmp
         for number in range(12):
             lines(tmp_path / label / f"{number}.txt", [f"a {label} review, number {number}"])
     lines(tmp_path / "urls_pos.txt", ["http://example.com/1"] * 12)
-    found, _, _ = of(tmp_path, "classify")
+    found, _, notes = of(tmp_path, "classify")
     assert len(found) == 24 and sorted(set(found.labels)) == ["neg", "pos"]
+    assert any("13 texts beside these folders or without a label are left out" in n for n in notes)
 
 
 def test_hours_ending_belong_to_their_date(tmp_path):
@@ -177,6 +178,17 @@ def test_a_pair_of_tokens_and_tags_is_looked_at():
     assert seen["task"] == "tag" and seen["columns"] == []
 
 
+def test_recordings_in_a_list_have_columns(tmp_path):
+    # A recording of a usual name would be found by the tests whose folders lie beside this one.
+    paths = []
+    for number in range(24):
+        wave = np.sin(np.arange(400) * (0.1 if number % 2 else 0.5) + number)
+        soundfile.write(tmp_path / f"tone-{number}.wav", wave / 2, 4000)
+        paths.append(str(tmp_path / f"tone-{number}.wav"))
+    seen = gatewise.look((paths, ["up", "down"] * 12), task="classify")
+    assert len(seen["columns"]) == 2
+
+
 def test_columns_without_tags_are_told(tmp_path):
     rows = [f"{k % 5 + 1}\tword\tword\tword\tNN\tNN\t_\t_\t0\t1\tMOD\tMOD\t_\t_" for k in range(60)]
     rows = [row for k, row in enumerate(rows) for row in ([row, ""] if k % 5 == 4 else [row])]
@@ -292,6 +304,18 @@ def test_texts_of_numpy_and_short_floats_are_read():
     short = jnp.asarray(np.random.default_rng(0).normal(size=60), dtype="bfloat16")
     for given in (short, np.asarray(short), [short, short]):
         assert np.isfinite(of(given)[0].values).all()
+
+
+def test_a_month_is_no_season(tmp_path):
+    rows = [f"{2000 + k}-05,{k % 7}" for k in range(30)]
+    with pytest.raises(DataError, match="2000-05.* cannot be read"):
+        of(lines(tmp_path / "may.csv", ["year,value", *rows]), time_format="year")
+
+
+def test_a_record_without_fields_is_a_column():
+    frame = pl.DataFrame({"day": DAYS.to_numpy(), "sold": np.arange(60.0)})
+    frame = frame.with_columns(pl.lit(None, pl.Struct([])).alias("extra"))
+    assert len(of(frame, target=("sold",))[0].values) == 60
 
 
 def test_records_in_a_column_are_columns(tmp_path):

@@ -330,6 +330,15 @@ def _to_sequences(sentences: Sentences, source: str) -> Sequences:
     return from_sentences(sentences.tokens, sentences.tags or None, **known)
 
 
+def are_lists_of_tokens(source: Any) -> bool:
+    """True for a list of lists of tokens, or a pair of one and its tags."""
+    tokens = source[0] if isinstance(source, tuple) and source else source
+    match tokens:
+        case [[str(), *_], *_]:
+            return isinstance(tokens, list)
+    return False
+
+
 def of_lists(source: Any, purpose: Purpose, name: str = "the sentences") -> Sequences:
     """Read sentences in memory: lists of tokens or texts, and for training lists of tags.
 

@@ -169,14 +169,12 @@ def labelled(opened: Opened, settings: DataSettings) -> tuple[Table, DataSetting
     if path.is_dir():
         if matrices.signals_of(path) or _holds_recordings(path):
             return None
-        files = _without_lists(
-            path,
-            [
-                one
-                for one in _bare_texts_in(path)
-                if one.parent != path or not archives.ABOUT.match(one.name)
-            ],
-        )
+        every = [
+            one
+            for one in _bare_texts_in(path)
+            if one.parent != path or not archives.ABOUT.match(one.name)
+        ]
+        files = _without_lists(path, every)
         names = [file.parent.relative_to(path).as_posix() for file in files]
         if len(set(names)) < 2 or "." in names:
             return None
@@ -185,6 +183,10 @@ def labelled(opened: Opened, settings: DataSettings) -> tuple[Table, DataSetting
         ids = [file.relative_to(path).as_posix() for file in files]
         frame = pl.DataFrame({"id": ids, "text": texts_read, "label": names})
         note = "the folder of a text is taken as its label"
+        if left := [one.relative_to(path).as_posix() for one in every if one not in {*files}]:
+            count = f"{len(left)} texts" if len(left) > 1 else "1 text"
+            note += f"; {count} beside these folders or without a label are left out: {left[0]}"
+            note += " ..." * (len(left) > 1)
         found = replace(settings, text=("text",), label="label", id=("id",))
         return tables.of_frame(frame, str(path)), found, note
     if not _is_text(opened, ".txt", ".tsv") or not holds_labels(opened.file):

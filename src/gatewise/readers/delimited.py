@@ -124,7 +124,7 @@ class _Ends:
     whole: bool  # the head is the file
     old_ends: bool  # CR alone ends some lines
     dialect: Dialect
-    notes: list[str]
+    notes: tuple[str, ...]
 
 
 def _ends_of(file: File, separator: str, settings: DataSettings) -> _Ends:
@@ -133,7 +133,7 @@ def _ends_of(file: File, separator: str, settings: DataSettings) -> _Ends:
     Raises:
         DataError: the file is empty.
     """
-    begin, end, whole = _ends(file)
+    begin, end, whole = _outer_bytes(file)
     encoding, remark = dialects.encoding(begin, settings.encoding)
     head = _whole_lines(_decoded(begin, encoding), whole=whole)
     if not head.strip():
@@ -154,7 +154,7 @@ def _ends_of(file: File, separator: str, settings: DataSettings) -> _Ends:
         shown, tail, separator, settings
     )
     written = replace(written, **changes, borders=borders)
-    notes = [*([remark] if remark else []), *written.notes(separator)]
+    notes = (*([remark] if remark else []), *written.notes(separator))
     return _Ends(encoding, head, whole, old_ends, written, notes)
 
 
@@ -197,7 +197,7 @@ def _plain(batch: pl.DataFrame, marked: Sequence[str], written: Dialect) -> pl.D
     return batch.with_columns(cells.alias(name) for cells, name in zip(read, here, strict=True))
 
 
-def _ends(file: File) -> tuple[bytes, bytes, bool]:
+def _outer_bytes(file: File) -> tuple[bytes, bytes, bool]:
     """The first and the last bytes of a file, and whether the first are all.
 
     The file is read to its end only if it is packed. The lines of a wide table are long, so

@@ -1,4 +1,4 @@
-"""Mistakes of who wrote a table: mistyped times, ids in two spellings, clocks of 12 hours."""
+"""Mistakes in a table: mistyped times, ids in two spellings, clocks of 12 hours."""
 
 from collections import defaultdict
 from collections.abc import Sequence

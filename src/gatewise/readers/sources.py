@@ -167,7 +167,8 @@ class Opened:
 
         The tables of a folder are kept: they hold a few rows each, and take long to open.
         """
-        if self.named is None or not placed(self.named).is_dir():
+        is_folder = self.named is not None and placed(self.named).is_dir()
+        if not (is_folder and isinstance(self.__dict__.get("_content"), Table)):
             for name in ("file", "_content"):
                 self.__dict__.pop(name, None)
         self._arrays.clear()

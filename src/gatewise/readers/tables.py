@@ -105,11 +105,12 @@ def parquet(path: Path) -> Table:
 def _flat(frame: pl.LazyFrame) -> pl.LazyFrame:
     """The frame with a column for each field of a record, `translation.en`, as in JSON Lines."""
     kinds = frame.collect_schema()
-    if not any(isinstance(kind, pl.Struct) for kind in kinds.values()):
+    held = {name: kind.fields for name, kind in kinds.items() if isinstance(kind, pl.Struct)}
+    if not any(held.values()):
         return frame
     columns = []
-    for name, kind in kinds.items():
-        fields = kind.fields if isinstance(kind, pl.Struct) else []
+    for name in kinds:
+        fields = held.get(name, [])
         columns += [
             pl.col(name).struct.field(one.name).alias(f"{name}.{one.name}") for one in fields
         ]

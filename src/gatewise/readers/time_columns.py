@@ -187,17 +187,7 @@ def _minutes(cells: pl.Series) -> pl.Series:
 
 DAY = 1440  # minutes
 UNNAMED = ((1900, 2100), (1, 12), (1, 31), (0, 24))  # year, month, day, hour
-HOURS = (
-    "time",
-    "hour",
-    "hr",
-    "he",
-    "hour_ending",
-    "hourending",
-    "hour_end",
-    "zeit",
-    "stunde",
-)  # names of columns of whole hours
+HOURS = ("time", "zeit", *times.PARTS["hour"])  # names of columns of whole hours
 
 
 def _is_hour(cells: pl.Series) -> bool:

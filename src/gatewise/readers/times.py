@@ -290,7 +290,7 @@ def _week(texts: pl.Series) -> pl.Series:
 
 
 def _year(texts: pl.Series) -> pl.Series:
-    whole = texts.str.replace(r"\.0+$", "").str.replace(FISCAL, "${first}")
+    whole = _first_years(texts).fill_null(texts.str.replace(r"\.0+$", ""))
     whole = whole.set(~whole.str.contains(r"^\d{4}$").fill_null(True), None)
     return parse(whole + "-01")
 
@@ -373,7 +373,8 @@ def _formatted(time_format: str) -> Clock:
         times = times.dt.replace_time_zone(None)
         if "%y" in time_format:
             late = (times.dt.year() > LATEST_SHORT).fill_null(False)
-            times = times.set(late, None).fill_null(times.dt.offset_by("-100y"))
+            if late.any():
+                times = times.set(late, None).fill_null(times.dt.offset_by("-100y"))
         # "1-01" is rarely a month of the year 1.
         return times.set((times.dt.year() < 1000).fill_null(False), None)
 
@@ -530,10 +531,16 @@ def form_of(
 
 def _are_fiscal(texts: pl.Series) -> bool:
     """True for years that end in the next one, such as 2001-02, of which none is a month."""
+    return texts.n_unique() > 2 and not _first_years(texts).null_count()
+
+
+def _first_years(texts: pl.Series) -> pl.Series:
+    """The first of two years such as 2001-02 or 1999/2000, if the second follows; else null."""
     years = texts.str.extract_groups(FISCAL).struct
-    first, last = (years.field(name).cast(pl.Int64, strict=False) for name in ("first", "last"))
-    follow = ((first + 1) % 100 == last % 100).fill_null(False)
-    return texts.n_unique() > 2 and bool(follow.all())
+    first, last = (years.field(name) for name in ("first", "last"))
+    after = (first.cast(pl.Int64, strict=False) + 1).cast(pl.String)
+    follows = (last == after) | (last == after.str.slice(2))
+    return first.set(~follows.fill_null(False), None)
 
 
 def _of_points(texts: pl.Series) -> str:

@@ -12,7 +12,7 @@ import polars as pl
 from gatewise.arguments import experiment_for, flags, names_of
 from gatewise.data.calendar import shift
 from gatewise.judging.protocol import planned
-from gatewise.readers import archives, folders
+from gatewise.readers import archives, conll, folders
 from gatewise.readers.sources import Opened, placed
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings, layer_of, to_toml
@@ -145,8 +145,7 @@ def _table(source: Opened) -> Table | None:
         if is_folder or file.name.endswith(TABLES):
             return source.table()
         return source.table() if folders.holds_tables(file.path) else None
-    # Of a pair or a list in memory, only a table has columns to show.
-    if source.texts is not None or isinstance(source.given, tuple | list):
+    if source.texts is not None or conll.are_lists_of_tokens(source.given):
         return None
     content = source.content(one_series=True)
     return content if isinstance(content, Table) else None
