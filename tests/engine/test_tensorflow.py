@@ -1,5 +1,6 @@
 """`engine.tensorflow.lstm` against the reference, and in all of TensorFlow's modes."""
 
+import gc
 import logging
 import subprocess
 import sys
@@ -482,6 +483,103 @@ def test_only_pipelines_of_keras_are_not_tuned():
         for given, tuned in (((x, y), False), ((data,), None)):
             iterator = TFEpochIterator(tf.distribute.get_strategy(), *given)._get_iterator()
             assert iterator.options().autotune.enabled is tuned
+
+
+def in_a_row(x):
+    x = layers.LSTM(3, return_sequences=True, dropout=0.2)(layers.Masking()(x))
+    return layers.BatchNormalization()(layers.Bidirectional(layers.LSTM(2))(x))
+
+
+def branches(x):
+    return layers.concatenate([layers.LSTM(2)(x), layers.LSTM(3)(x)])
+
+
+def repeated(x):
+    """Multiply in a loop, which TensorFlow would lower to operations that one thread refuses."""
+    return tf.while_loop(lambda n, _: n < 3, lambda n, x: (n + 1, x * 0.9), (0, x))[1]
+
+
+# What lies between input and output, and whether one thread runs a step.
+GRAPHS = {
+    "one layer": (layers.LSTM(3), True),
+    "layers in a row": (in_a_row, True),
+    "branches": (branches, False),
+    "a layer of another kind": (lambda x: layers.GRU(2)(in_a_row(x)[:, None]), False),
+    "a loop": (lambda x: layers.Lambda(repeated)(layers.LSTM(3)(x)), False),
+}
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_one_thread_runs_a_step_if_no_two_can_work(name, monkeypatch):
+    between, alone = GRAPHS[name]
+    x, y = numbers(11)
+    found = []
+
+    def is_chain(operations, was=engine._is_chain):
+        found.append(was(operations))
+        return found[-1]
+
+    monkeypatch.setattr(engine, "_is_chain", is_chain)
+    inputs = layers.Input((7, 3))
+    model = keras.Model(inputs, layers.Dense(1)(between(inputs)))
+    model.compile("adam", "mse")
+    with gatewise.accelerated():
+        model.fit(x, y, batch_size=4, epochs=2, validation_split=0.3, verbose=0)
+    assert set(found) == {alone}
+
+
+def losses(**options):
+    """Train on batches of two sizes, in two fits of other data, with a single step after each."""
+    model = network(deep=False)
+    model.compile("adam", "mse", **options)
+    found = []
+    for count in (7, 10):
+        x, y = numbers(count)
+        fit = model.fit(x, y, batch_size=4, epochs=2, shuffle=False, verbose=0)
+        found += [*fit.history["loss"], model.train_on_batch(x[:3], y[:3])]
+    return [*found, model.evaluate(x, y, batch_size=4, verbose=0)]
+
+
+def test_steps_train_as_on_stock_keras_however_many_are_one_call():
+    with gatewise.accelerated(False):
+        expected = losses(**EAGER)
+    with gatewise.accelerated(engine="native"):
+        for steps in (1, 2):
+            found = losses(steps_per_execution=steps)
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_functions_run_eagerly_from_the_step_on_that_asks_for_it():
+    x, y = numbers(16)
+    eager = []
+
+    class Loss(keras.losses.MeanSquaredError):
+        def call(self, y_true, y_pred):
+            eager.append(tf.executing_eagerly())
+            return super().call(y_true, y_pred)
+
+    class Switch(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            tf.config.run_functions_eagerly(batch == 2)
+
+    model = network()
+    model.compile("sgd", Loss())
+    try:
+        with gatewise.accelerated():
+            model.fit(x, y, batch_size=4, verbose=0, callbacks=[Switch()])
+    finally:
+        tf.config.run_functions_eagerly(False)
+    assert eager[-1] and not any(eager[:-1])
+
+
+def test_a_model_does_not_keep_the_data_of_its_last_fit():
+    x, y = numbers(16)
+    model = network()
+    model.compile("sgd", "mse")
+    with gatewise.accelerated():
+        model.fit(x, y, batch_size=4, epochs=2, verbose=0)
+    gc.collect()
+    assert not [one for one in gc.get_objects() if isinstance(one, tf.data.Iterator)]
 
 
 def test_what_is_compiled_by_xla_is_stock_keras(caplog):

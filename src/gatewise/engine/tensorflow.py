@@ -8,9 +8,11 @@ XLA cannot call the kernels, and an exported file must run without gatewise. In 
 TensorFlow traces Keras's own loop.
 """
 
+import copy
 import functools
 import itertools
 import sys
+import weakref
 from collections.abc import Callable, Sequence
 from importlib import resources
 from types import FrameType
@@ -19,11 +21,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 from keras import tree
+from keras.layers import RNN
 from keras.optimizers import Adam
-from keras.src.backend.tensorflow.trainer import TFEpochIterator
+from keras.src.backend.tensorflow.trainer import TensorFlowTrainer, TFEpochIterator
 from keras.src.trainers.data_adapters import array_slicing
 from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
 from keras.src.trainers.data_adapters.tf_dataset_adapter import TFDatasetAdapter
+from tensorflow.python.eager import context as eager
 from tensorflow.python.eager import record
 from tensorflow.python.framework import ops as framework
 from tensorflow.python.ops import control_flow_util
@@ -263,10 +267,101 @@ def _fused_adam(self: Adam, gradient: Any, variable: Any, learning_rate: Any) ->
     )
 
 
+_make_function = TensorFlowTrainer._make_function
+
+
+def _make_direct_function(self: TensorFlowTrainer, step_function: Callable[..., Any]) -> Any:
+    """Replace TensorFlowTrainer._make_function: a step calls its traced function directly.
+
+    Keras wraps what a step returns and unwraps it again, and TensorFlow looks up the function that
+    belongs to an iterator, although the iterator is the same in all steps of an epoch. For short
+    sequences, this took a quarter of a step (docs/log.md).
+    """
+    stock = _make_function(self, step_function)
+    if (
+        self.run_eagerly
+        or self.jit_compile
+        or self.steps_per_execution != 1
+        or self._distribute_strategy is not None
+        or not any(isinstance(layer, RNN) for layer in self._flatten_layers())
+    ):
+        return stock
+    step = self._autoconvert_optionals(step_function)
+
+    @tf.autograph.experimental.do_not_convert
+    def of_next(iterator: Any) -> Any:
+        return self.distribute_strategy.run(step, args=(iterator.get_next(),))
+
+    traced = tf.function(of_next, reduce_retracing=True)
+    direct: dict[bytes, Callable[[Any], Any]] = {}  # by the name of the traced function
+    latest: weakref.ref[Any] | None = None  # the iterator of the last call
+    call = traced
+
+    def function(iterator: Any) -> Any:
+        nonlocal latest, call
+        if (
+            not isinstance(iterator, tf.data.Iterator)
+            or tf.distribute.has_strategy()
+            or tf.config.functions_run_eagerly()
+        ):
+            return stock(iterator)
+        if latest and iterator is latest():
+            return call(iterator)
+        outputs = traced(iterator)  # the first call creates variables
+        concrete = traced.get_concrete_function(iterator)
+        if concrete.name not in direct:
+            direct[concrete.name] = _direct(concrete)
+        latest, call = weakref.ref(iterator), direct[concrete.name]
+        return outputs
+
+    return function
+
+
+def _direct(concrete: Any) -> Callable[[Any], Any]:
+    """Return `concrete`, run by one thread where several have nothing to do at the same time."""
+    if not _is_chain(concrete.graph.get_operations()):
+        return concrete
+
+    def call(iterator: Any) -> Any:
+        context = eager.context()
+        usual = context.function_call_options
+        context.function_call_options = alone
+        try:
+            return concrete(iterator)
+        finally:
+            context.function_call_options = usual
+
+    alone = copy.copy(eager.context().function_call_options)
+    alone.executor_type = "SINGLE_THREADED_EXECUTOR"
+    return call
+
+
+def _is_chain(operations: Sequence[Any]) -> bool:
+    """Whether each call of the kernels waits for the one before, and none is in a function or loop.
+
+    Then the threads of TensorFlow only pass a step to each other. An executor with one thread
+    refuses the loops that TensorFlow lowers to single operations.
+    """
+    before: dict[Any, int] = {}  # operation -> calls of the kernels that it waits for
+    calls = 0
+    for one in operations:  # in the order of creation, so inputs come first
+        if any(attribute.HasField("func") for attribute in one.node_def.attr.values()):
+            return False
+        earlier = (*(x.op for x in one.inputs), *one.control_inputs)
+        before[one] = max((before.get(other, 0) for other in earlier), default=0)
+        if one.type.startswith("Gatewise>"):
+            if before[one] < calls:
+                return False
+            calls += 1
+            before[one] = calls
+    return calls > 0
+
+
 REPLACEMENTS = {
     (Adam, "update_step"): _fused_adam,
     (ArrayDataAdapter, "get_tf_dataset"): _one_batch,
     (TFEpochIterator, "_get_iterator"): _untuned,
+    (TensorFlowTrainer, "_make_function"): _make_direct_function,
 }
 
 
