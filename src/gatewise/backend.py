@@ -76,6 +76,8 @@ class _Watch(importlib.abc.MetaPathFinder):
                 _share_heap()
                 with _uncollected():
                     execute(module)
+                if early.is_command_line():
+                    _leave_tensorflow_out()
                 if self in sys.meta_path:
                     if self.then is not None:
                         self.then()
@@ -93,6 +95,21 @@ def _share_heap() -> None:
     """
     with contextlib.suppress(AttributeError, OSError):  # the C library is not glibc
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+
+
+def _leave_tensorflow_out() -> None:
+    """Let Keras see TensorFlow only where something else has imported it.
+
+    On another backend, Keras imports an installed TensorFlow only to ask whether an object is one
+    of its own. That takes seconds of each command, and TensorFlow prints lines about the processor.
+    """
+    lazy = getattr(sys.modules.get("keras.src.utils.module_utils"), "tensorflow", None)
+    if hasattr(lazy, "_available"):  # it is private to Keras
+
+        class Imported(type(lazy)):  # type: ignore[misc]
+            available = property(lambda _: "tensorflow" in sys.modules)
+
+        lazy.__class__ = Imported
 
 
 @contextlib.contextmanager
