@@ -303,20 +303,25 @@ def _from_texts(
         return made, replace(settings, text=(text,), label=label), [note]
     if found := spans.beside(table, settings):
         text, label = found
-        frame = pl.concat(list(table.batches([text, label]))).fill_null("")
+        frame = pl.concat(list(table.batches([text, label])))
         listed = (
-            [row.split() for row in frame[text]],
-            [spans.tags_of(row) for row in frame[label]],
+            [(row or "").split() for row in frame[text].to_list()],
+            [spans.tags_of(row) for row in frame[label].to_list()],
         )
         note = f"the words of {text!r} have the tags in {label!r}"
         made = of_lists(listed, purpose, table.name)
         return made, replace(settings, text=(text,), label=label), [note]
     kinds = table.kinds(settings.missing_values)
     texts_of = [name for name in settings.text if kinds.get(name) == "text"]
-    if purpose != "predict" or settings.label not in spans.SPANS or not texts_of:
+    if purpose != "predict" or not texts_of:
         return None
-    cells = pl.concat(list(table.batches(texts_of)))[texts_of[0]].fill_null("").to_list()
-    return of_lists(list(map(spans.words_of, cells)), purpose, table.name), settings, []
+    cells = pl.concat(list(table.batches(texts_of)))[texts_of[0]].fill_null("")
+    if settings.label in spans.SPANS:
+        return of_lists(list(map(spans.words_of, cells)), purpose, table.name), settings, []
+    sentences = 2 * int(cells.str.contains(r"\S\s+\S").sum()) > len(cells)
+    if settings.label in table.columns or not sentences:
+        return None
+    return of_lists([cell.split() for cell in cells], purpose, table.name), settings, []
 
 
 def _to_sequences(sentences: Sentences, source: str) -> Sequences:

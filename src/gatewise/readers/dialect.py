@@ -213,6 +213,9 @@ def found(head: str, tail: str, expected: str, settings: DataSettings) -> Dialec
         separator, skipped = lines[0][-1], 1
     lines = lines[skipped + max(settings.skip_rows, 0) :]
     comment = settings.comment or _comment(lines)
+    mark = next((one for one in COMMENTS if lines and lines[0].startswith(one)), "")
+    commented = (_header_behind(lines, mark) or 0) if mark and not comment else 0
+    lines = lines[commented:]
     rest = without_comments("\n".join(lines), comment)
     if skipped:
         made = Dialect(separator, comment=comment)
@@ -227,7 +230,7 @@ def found(head: str, tail: str, expected: str, settings: DataSettings) -> Dialec
         made, top = _headed(made, records, settings)
     if not (settings.column_names or settings.skip_rows or made.header_rows or top):
         top = 2 * _begin_and_rate(records)
-    above = skipped + max(settings.skip_rows, 0) + _height(lines, top, comment)
+    above = skipped + max(settings.skip_rows, 0) + commented + _height(lines, top, comment)
     made = replace(made, skip_rows=above)
     made = replace(made, footer_rows=_footer(made, records, tail, settings))
     if settings.footer_rows:
@@ -332,16 +335,30 @@ def _comment(lines: Sequence[str]) -> str:
     """The sign before the comments with which a file begins; "" for a header behind such a sign."""
     top = [line for line in lines if line.strip()]
     mark = next((mark for mark in COMMENTS if top and top[0].startswith(mark)), "")
-    count = next((k for k, line in enumerate(top) if not line.startswith(mark)), 0) if mark else 0
-    if not count:
-        return ""
-    # A header behind a mark is as wide as the rows below it.
-    header, row = top[count - 1], top[count]
-    alike = any(header.count(sign) == row.count(sign) > 0 for sign in SEPARATORS if sign != " ")
+    return "" if mark and _header_behind(lines, mark) is not None else mark
+
+
+def _header_behind(lines: Sequence[str], mark: str) -> int | None:
+    """The place of the comments right above the rows that name their columns; None without any.
+
+    The last comments that are as wide as a row, blank ones aside, are the header.
+    """
+    height = next((k for k, one in enumerate(lines) if one.strip() and not one.startswith(mark)), 0)
+    row = lines[height]
+    signs = [sign for sign in SEPARATORS if sign != " " and sign in row]
     cells = row.split()
-    if len(header[len(mark) :].split()) == len(cells) > 3 and all(map(DATA.fullmatch, cells)):
-        return ""  # aligned columns
-    return "" if alike and all(map(DATA.fullmatch, _split(row)[:1])) else mark
+    aligned = len(cells) > 3 and all(map(DATA.fullmatch, cells))
+    if not aligned and not (signs and all(map(DATA.fullmatch, _split(row)[:1]))):
+        return None
+    found = None
+    for place in reversed(range(height)):
+        header = lines[place][len(mark) :]
+        alike = any(header.count(sign) == row.count(sign) for sign in signs)
+        if alike or (aligned and len(header.split()) == len(cells)):
+            found = place
+        elif header.strip():
+            break
+    return found
 
 
 def _split(line: str) -> list[str]:

@@ -20,6 +20,8 @@ def from_native(source: Any) -> Table:
     try:
         if nw.dependencies.is_pandas_dataframe(source) and _has_index(source):
             source = source.reset_index()  # the index often holds the times
+        if nw.dependencies.is_pandas_series(source):
+            source = _dense(source)
         if nw.dependencies.is_pandas_series(source) and _has_times(source):
             source = source.rename(source.name or "value").reset_index()
         frame = nw.from_native(_with_moments(source), allow_series=True)
@@ -53,29 +55,49 @@ def _to_polars(frame: nw.DataFrame[Any]) -> pl.DataFrame:
 
 
 def _with_moments(source: Any) -> Any:
-    """A pandas frame with its periods as times and its durations as seconds.
+    """A pandas frame whose columns are of kinds that other tables have."""
+    if not nw.dependencies.is_pandas_dataframe(source):
+        return source
+    changed = {
+        name: column
+        for name, kind in source.dtypes.items()
+        if (column := _plain(source[name], kind)) is not None
+    }
+    if changed:
+        source = source.copy(deep=False)
+        for name, column in changed.items():  # names may be numbers, which are no keywords
+            source[name] = column
+    return source
+
+
+def _plain(column: Any, kind: Any) -> Any:
+    """Periods as times, durations as seconds, sparse columns with all cells; None: unchanged.
 
     Raises:
         DataError: a column holds complex numbers, which no other table has.
     """
-    if not nw.dependencies.is_pandas_dataframe(source):
-        return source
-    changed = {}
-    for name, kind in source.dtypes.items():
-        if kind.kind == "c":
-            raise DataError(
-                f"the data frame's column {name!r} holds complex numbers. Give the real and the "
-                "imaginary part as two columns."
-            )
-        if kind.kind == "f" and kind.itemsize > 8:  # of which Arrow has none
-            changed[name] = source[name].astype("float64")
-        elif str(kind).startswith("period"):
-            changed[name] = source[name].dt.to_timestamp()
-        elif str(kind).startswith("timedelta"):
-            changed[name] = source[name].dt.total_seconds()
-        elif re.search(r"UTC[+-]\d|pytz.FixedOffset", str(kind)):  # Polars knows only named zones
-            changed[name] = source[name].map(lambda at: at.isoformat(" "), na_action="ignore")
-    return source.assign(**changed) if changed else source
+    if kind.kind == "c":
+        raise DataError(
+            f"the data frame's column {column.name!r} holds complex numbers. Give the real and "
+            "the imaginary part as two columns."
+        )
+    if str(kind).startswith("Sparse"):
+        return _dense(column)
+    if kind.kind == "f" and kind.itemsize > 8:  # of which Arrow has none
+        return column.astype("float64")
+    if str(kind).startswith("period"):
+        return column.dt.to_timestamp()
+    if str(kind).startswith("timedelta"):
+        return column.dt.total_seconds()
+    if re.search(r"UTC[+-]\d|pytz.FixedOffset", str(kind)):  # Polars knows only named zones
+        return column.map(lambda at: at.isoformat(" "), na_action="ignore")
+    return None
+
+
+def _dense(series: Any) -> Any:
+    """A series of pandas with all its cells, of which sparse ones hold few."""
+    sparse = str(series.dtype).startswith("Sparse")
+    return series.sparse.to_dense() if sparse else series
 
 
 def _has_times(series: Any) -> bool:

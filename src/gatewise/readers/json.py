@@ -76,7 +76,7 @@ def _of_rows(name: str, content: Any) -> pl.DataFrame:
             "values. Give lists of the same length, one for each column."
         )
     try:
-        return pl.DataFrame(content, infer_schema_length=None)
+        return pl.DataFrame(_with_spans(content), infer_schema_length=None)
     except (TypeError, ValueError, OverflowError) as error:
         reason = str(error).splitlines()[0][:200].rstrip(".")
         raise DataError(
@@ -113,7 +113,7 @@ def json_table(source: File, encoding: str = "utf-8") -> Table:
     content = _of_viewer(content)
     if (points := _of_points(content)) is not None:
         content, notes = points[0], (POINTS.format(name=points[1]),)
-    content = _of_lists(content)
+    content = _of_spans(_of_lists(content))
     if isinstance(content, dict):
         lists = [value for value in content.values() if isinstance(value, list)]
         if len(lists) == 1 and lists[0] and isinstance(lists[0][0], dict):
@@ -121,9 +121,11 @@ def json_table(source: File, encoding: str = "utf-8") -> Table:
         content = _of_pandas(content) if isinstance(content, dict) else content
     rows = isinstance(content, list) and all(isinstance(row, dict) for row in content)
     by_column = isinstance(content, dict) and all(isinstance(v, list) for v in content.values())
+    by_column = by_column and not _are_apart(content)
     if not content or not (rows or by_column):
         where, content = _inner(content, name)
-        notes = (f"the table is read from {where!r}",)
+        place = repr(where) if where else f"lists of {len(next(iter(content.values())))} values"
+        notes = (f"the table is read from {place}",)
     with reading(name):
         return _table(_of_rows(name, content), name, notes)
 
@@ -167,21 +169,116 @@ def _inner(content: Any, name: str) -> tuple[str, Any]:
 
 
 def _tables(content: Any, where: str = "") -> Iterator[tuple[str, Any]]:
-    """The tables within objects, with the keys that lead to them."""
-    if isinstance(content, list) and content and all(isinstance(one, dict) for one in content):
-        yield where, content
+    """The tables within objects and lists, with the keys and places that lead to them."""
+    if (table := _whole_table(content, within=bool(where))) is not None:
+        yield where, table
+    elif isinstance(content, dict | list):
+        for key, value in content.items() if isinstance(content, dict) else enumerate(content):
+            yield from _tables(value, f"{where}.{key}" if where else str(key))
+
+
+def _whole_table(content: Any, *, within: bool) -> Any:
+    """The rows or columns of what is one table as a whole; None for other content."""
+    if isinstance(content, list):
+        if len(content) == 1 and isinstance(content[0], dict):
+            return _of_named_rows(content[0]) or _of_parallel(content[0]) or content
+        rows = _of_spans(_of_lists(content) if within else content)
+        return rows if rows and all(isinstance(one, dict) for one in rows) else None
     if not isinstance(content, dict):
-        return
+        return None
     lists = [value for value in content.values() if isinstance(value, list)]
     if lists and len(lists) == len(content) and len({*map(len, lists)}) == 1 and lists[0]:
-        yield where, content
-        return
-    rows = _of_pandas(content) if where else content
-    if rows is not content and len(rows) > 1:
-        yield where, rows
-        return
+        return content
+    if (rows := _of_named_rows(content) or _of_parallel(content)) is not None:
+        return rows
+    rows = _of_pandas(content) if within else content
+    return rows if rows is not content and len(rows) > 1 else None
+
+
+def _are_apart(content: dict[str, Any]) -> bool:
+    """True for lists of different lengths that are tables, or one of which holds spans of texts."""
+    lists = [value for value in content.values() if value]
+    rows = all(isinstance(row, list | dict) for value in lists for row in value)
+    spans = any(_of_spans(value) is not value for value in lists)
+    return (rows or spans) and len({*map(len, content.values())}) > 1
+
+
+COLUMNS = ("columns", "column_names", "columnnames", "fields", "header", "headers", "names")
+
+
+def _of_named_rows(content: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """The rows that are lists, beside a list of the names of their columns, as Quandl writes them.
+
+    None for other content.
+    """
+    for key, names in content.items():
+        if key.lower() not in COLUMNS or not isinstance(names, list) or not names:
+            continue
+        if not all(isinstance(name, str) for name in names) or len({*names}) < len(names):
+            continue
+        for rows in content.values():
+            listed = rows is not names and isinstance(rows, list) and rows
+            if listed and all(isinstance(row, list) and len(row) == len(names) for row in rows):
+                return [dict(zip(names, row, strict=True)) for row in rows]
+    return None
+
+
+CLOCKS = ("time", "times", "timestamp", "timestamps", "date", "dates", "datetime", "datetimes")
+
+
+def _of_parallel(content: dict[str, Any]) -> dict[str, list[Any]] | None:
+    """The columns of a list of times and of all lists of its length, here and within objects.
+
+    Yahoo writes prices so. None for other content.
+    """
+    clock = next((key for key in content if key.lower() in CLOCKS), None)
+    if clock is None or not isinstance(content[clock], list) or len(content[clock]) < 2:
+        return None
+    lists = [(path, one) for path, one in _plain_lists(content) if len(one) == len(content[clock])]
+    ends = Counter(path[-1] for path, _ in lists)
+    named = {path[-1] if ends[path[-1]] == 1 else ".".join(path): one for path, one in lists}
+    return named if len(named) > 1 and clock in named else None
+
+
+def _plain_lists(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The lists of plain values within objects, with the keys that lead to them."""
     for key, value in content.items():
-        yield from _tables(value, f"{where}.{key}" if where else key)
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
+        if isinstance(value, dict):
+            yield from _plain_lists(value, (*path, key))
+        elif isinstance(value, list) and not any(isinstance(one, list | dict) for one in value):
+            yield (*path, key), value
+
+
+def _of_spans(content: Any) -> Any:
+    """The rows of texts and the objects beside them, as spaCy writes training data.
+
+    Other content is unchanged.
+    """
+    rows = [row for row in content if row is not None] if isinstance(content, list) else []
+    whole = rows and all(
+        isinstance(row, list)
+        and len(row) == 2
+        and isinstance(row[0], str)
+        and isinstance(row[1], dict)
+        for row in rows
+    )
+    return [{"text": text, **values} for text, values in rows] if whole else content
+
+
+def _with_spans(content: Any) -> Any:
+    """The rows with [0, 3, "PER"] as an object, because a list of Polars has one kind of values."""
+    if not isinstance(content, list):
+        return content
+
+    def changed(cell: Any) -> Any:
+        spans: list[Any] = cell if isinstance(cell, list) else []
+        if not all(isinstance(one, list) and [*map(type, one)] == [int, int, str] for one in spans):
+            return cell
+        return [dict(zip(("start", "end", "label"), one, strict=True)) for one in spans] or cell
+
+    return [{key: changed(cell) for key, cell in row.items()} for row in content]
 
 
 PROMETHEUS = "the values of each series of Prometheus are read as rows of 'time' and 'value'"
@@ -273,6 +370,9 @@ def _of_pandas(content: dict[str, Any]) -> Any:
     if not inner or not all(isinstance(one, dict) and one for one in inner):
         return content
     if any(one.keys() != inner[0].keys() for one in inner):
+        return content
+    lists = [isinstance(cell, list) for cell in inner[0].values()]
+    if len(inner) == 1 and any(lists) and not all(lists):  # an object around the table
         return content
     if _counted(list(content)) or len(inner) > len(inner[0]):
         return _with_keys(inner, list(content))

@@ -18,7 +18,6 @@ SPANS = ("entities", "spans", "label", "labels", "annotations")
 BEGINS = ("start", "start_offset", "start_char", "begin")
 ENDS = ("end", "end_offset", "end_char", "stop")
 NAMES = ("label", "type", "entity", "entity_group", "labels")
-TAG = r"[^\s,]+"  # one of a list of tags as text
 SPAN = re.compile(r"O|[BIESLU]-\S+")  # a tag of spans, in any of their schemes
 WORD = re.compile(r"\w+|[^\w\s]")
 
@@ -35,13 +34,18 @@ def columns(table: Table, settings: DataSettings) -> tuple[str, str] | None:
 
 
 def beside(table: Table, settings: DataSettings) -> tuple[str, str] | None:
-    """The columns of texts and of a tag for each of their words, as text; None without such."""
+    """The columns of texts and of a tag for each of their words; None without such.
+
+    The tags are a text or a list.
+    """
     kinds = table.kinds(settings.missing_values)
     written = [name for name in table.columns if kinds[name] == "text"]
-    given = [settings.label] if settings.label else written
+    listed = [name for name in table.columns if kinds[name] == "list"]
+    given = [settings.label] if settings.label else [*written, *listed]
     rows = table.sample.head(100)
-    tags = [name for name in given if name in written and _are_tags(rows[name])]
+    tags = [name for name in given if name in (*written, *listed) and _are_tags(rows[name])]
     texts = [name for name in settings.text or written if name in written and name not in tags]
+    counts = [len(tags_of(cell)) for cell in rows[tags[0]].to_list()] if tags else []
     for name in texts if tags else ():
         words = (
             rows[name]
@@ -49,18 +53,20 @@ def beside(table: Table, settings: DataSettings) -> tuple[str, str] | None:
             .str.split(" ")
             .list.eval(pl.element().filter(pl.element() != ""))
         )
-        if (words.list.len() == rows[tags[0]].fill_null("").str.count_matches(TAG)).all():
+        if words.list.len().to_list() == counts:
             return name, tags[0]
     return None
 
 
-def tags_of(cell: str) -> list[str]:
-    """The tags of a text that spaces or commas separate.
+def tags_of(cell: str | Sequence[Any] | None) -> list[str]:
+    """The tags of a list, or of a text that spaces or commas separate.
 
     >>> tags_of("O,B-PER, I-PER")
     ['O', 'B-PER', 'I-PER']
     """
-    return cell.replace(",", " ").split()
+    if isinstance(cell, str):
+        return cell.replace(",", " ").split()
+    return list(map(str, cell or []))
 
 
 def _are_tags(cells: pl.Series) -> bool:

@@ -27,7 +27,7 @@ from gatewise.settings import DataSettings
 TIMES = (
     *("time", "timestamp", "datetime", "date", "ds", "time_idx", "timestep", "date_time"),
     *("year", "quarter", "month", "week", "period", "serial", "jahr", "datum", "zeit"),
-    *("ts", "epoch", "epoch_time", "unix_time", "unixtime", "unix_timestamp"),
+    *("ts", "epoch", "epoch_time", "unix_time", "unixtime", "unix_timestamp", "yyyymmdd"),
 )
 DATED = ("date", "datum", "day", "time", "stamp", "zeit", "fecha", "data", "epoch")
 # Names of times that are trusted only if the column counts the steps.
@@ -44,7 +44,10 @@ def with_time(table: Table, settings: DataSettings, kinds: Kinds, notes: list[st
     """The settings with the column of times, or the columns that together are a time."""
     if len(parts := _time_parts(table, settings, kinds)) > 1:
         notes.append(f"the columns {listing(parts)} are taken together as the time")
-        return replace(settings, time=parts)
+        settings = replace(settings, time=parts)
+        if _stand_once(table, settings):
+            notes.append(f"empty cells of {parts[0]!r} are read as the year above them")
+        return settings
     return with_role(settings, notes, role="time", column=_time(table, settings, kinds))
 
 
@@ -126,7 +129,14 @@ def _unnamed_parts(table: Table, free: Sequence[str]) -> tuple[str, ...]:
     for count in (3, 4):
         if len(found) >= count and are_distinct(table, found[:count]):
             return tuple(found[:count])
-    return ()
+    return tuple(found[:2]) if len(found) > 1 and _are_months(table, *found[:2]) else ()
+
+
+def _are_months(table: Table, year: str, month: str) -> bool:
+    """True for years and months of which each row has the next."""
+    cells = [pl.col(name).cast(pl.String).str.strip_chars() for name in (year, month)]
+    years, months = table.sample.select(one.cast(pl.Int64, strict=False) for one in cells)
+    return len(years) > 2 and bool(((years * 12 + months).diff().drop_nulls() == 1).all())
 
 
 def _is_unnamed_hour(table: Table, name: str, dated: Sequence[str]) -> bool:
@@ -187,7 +197,7 @@ def _minutes(cells: pl.Series) -> pl.Series:
 
 DAY = 1440  # minutes
 UNNAMED = ((1900, 2100), (1, 12), (1, 31), (0, 24))  # year, month, day, hour
-HOURS = ("time", "zeit", *times.PARTS["hour"])  # names of columns of whole hours
+HOURS = ("time", "zeit", "hh", *times.PARTS["hour"])  # names of columns of whole hours
 
 
 def _is_hour(cells: pl.Series) -> bool:
@@ -199,6 +209,7 @@ def _are_within(cells: pl.Series, least: int, most: int) -> bool:
     """True for whole numbers between two numbers."""
     if cells.dtype.is_nested() or cells.dtype == pl.Binary:
         return False
+    cells = cells.str.strip_chars() if cells.dtype == pl.String else cells
     numbers = cells.cast(pl.Float64, strict=False).drop_nulls()
     whole = numbers.len() > 0 and bool((numbers == numbers.round()).all())
     return whole and bool(numbers.is_between(least, most).all())
@@ -251,9 +262,26 @@ def time_cells(table: Table, settings: DataSettings) -> pl.Expr:
     schema, missing = table.sample.schema, settings.missing_values
     texts = [as_text(name, schema[name], missing) for name in settings.time]
     if len(texts) > 1:
+        if _stand_once(table, settings):
+            texts[0] = texts[0].forward_fill()
         return times.as_one(texts, settings.time, settings.time_format).alias("time")
     plain = schema[settings.time[0]] != pl.String
     return pl.col(settings.time[0]) if plain else texts[0]
+
+
+def _stand_once(table: Table, settings: DataSettings) -> bool:
+    """True for years that stand in the first row of each year alone, with the months below it."""
+    if len(settings.time) != 2 or settings.time[0].lower() not in times.YEARS:
+        return False
+    schema, missing = table.sample.schema, settings.missing_values
+    year, month = (as_text(name, schema[name], missing) for name in settings.time)
+    cells = table.sample.select(year.alias("year"), month.alias("month"))
+    empty = cells["year"].is_null()
+    if not empty.any() or empty[0] or cells["month"].null_count():
+        return False
+    whole = times.as_one([pl.col("year").forward_fill(), pl.col("month")], settings.time)
+    moments = times.parse(cells.select(whole).to_series())
+    return not moments.null_count() and bool((moments.to_physical().diff().drop_nulls() > 0).all())
 
 
 def with_counter(
@@ -310,7 +338,12 @@ def _time(table: Table, settings: DataSettings, kinds: Kinds) -> str:
         plain = len(listed) == len(free)  # a text in the row would make the number an id
         name = known_as(listed, TIMES) or (_unnamed_epoch(table, listed) if plain else "")
         name = name or next((one for one in listed if _is_dated(table, one)), "")
-        known = name and (kinds[name] == "list" or _whole(table, name) or _is_epoch(table, name))
+        known = name and (
+            kinds[name] == "list"
+            or _whole(table, name)
+            or _is_epoch(table, name)
+            or times.are_quarters(table.sample[name], name)
+        )
         return name if known else ""
     # The start and the end of a whole query stand beside each row of some databases.
     changing = [name for name in candidates if table.sample[name].n_unique() > 1]

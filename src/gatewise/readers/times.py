@@ -111,7 +111,7 @@ MONTHLY = (
 )
 FISCAL = r"^(?P<first>\d{4})[-/–](?P<last>\d{2}|\d{4})$"  # a year of accounts, or a season
 LATEST_SHORT = 2040  # years of two digits are 1941 to 2040: 49 is 1949
-DATES = ("date", "datum", "fecha", "data", "day", "ds", "datetime", "serial", "period")
+DATES = ("date", "datum", "fecha", "data", "day", "ds", "datetime", "serial", "period", "yyyymmdd")
 YEARS = ("year", "jahr", "yr", "yyyy", "annee", "année", "ano", "año", "anno")
 EPOCHS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 EARLIEST, LATEST = 315_532_800, 4_102_444_800  # 1980 and 2100, in seconds since 1970
@@ -233,11 +233,12 @@ QUARTERS = (
     rf"^{YEAR_OF_QUARTER}[-_ /.:]?{QUARTER_NAMED}$",
     rf"^{QUARTER_NAMED}[-_ /,.]*{YEAR_OF_QUARTER}$",
     r"^(?P<quarter>[1-4])[-_ /,.]+[Qq]?(?P<year>\d{4})$",
+    r"^(?P<year>(?:19|20)\d\d)\.(?P<quarter>[1-4])$",
 )
 
 
 def _quarter(texts: pl.Series) -> pl.Series:
-    """Parse quarters such as 2015Q1, Q1 2015, 1-2015, FY2015 Q1, 1Q15 and Q1'15."""
+    """Parse quarters such as 2015Q1, Q1 2015, 1-2015, FY2015 Q1, 1Q15, Q1'15 and 2015.1."""
     found = pl.Series([None] * len(texts), dtype=pl.String)
     for form in QUARTERS:
         parts = texts.str.extract_groups(form).struct.unnest()
@@ -519,6 +520,7 @@ def form_of(
     numbers = texts.cast(pl.Float64, strict=False)
     if numbers.null_count() == 0:
         form = _of_numbers(numbers, column) or _of_points(texts)
+        form = form or ("quarter" if are_quarters(texts, column) else "")
     elif _are_fiscal(texts):
         form = "year"
     elif _plainly(texts) == texts.len():
@@ -547,6 +549,15 @@ def _of_points(texts: pl.Series) -> str:
     """The format of months such as 2010.01, which end with two digits throughout; "" for others."""
     months = texts.str.contains(r"^(?:19|20)\d\d\.(?:0[1-9]|1[0-2])$").all()
     return "%Y.%m" if months and texts.str.slice(5).n_unique() == 12 else ""
+
+
+def are_quarters(cells: pl.Series, column: str) -> bool:
+    """True for numbers such as 2000.1 to 2000.4, in a column that is called so."""
+    if cells.dtype.is_nested() or not any(one in column.lower() for one in PARTS["quarter"]):
+        return False
+    texts = cells.drop_nulls().cast(pl.String).str.strip_chars()
+    dotted = texts.str.contains(QUARTERS[-1]).all()
+    return bool(dotted) and texts.str.slice(5).n_unique() == 4
 
 
 def _are_weeks(texts: pl.Series, column: str) -> bool:
@@ -854,8 +865,8 @@ def _date_and_clock(cells: Sequence[pl.Expr], folded: Sequence[str], *, hourly: 
 def as_one(cells: Sequence[pl.Expr], names: Sequence[str], time_format: str = "") -> pl.Expr:
     """One text from the columns of a time: ISO if their names are parts of it, else joined.
 
-    Three columns or more without names are year, month, day and hour. An hour without minutes gets
-    them, unless the format has none.
+    Three columns or more without names are year, month, day and hour; of two, the first may be a
+    date or a year. An hour without minutes gets them, unless the format has none.
     """
     folded = [name.lower().replace(" ", "_").strip("<>") for name in names]
     parts = [next((part for part in PARTS if one in PARTS[part]), "") for one in folded]
@@ -865,7 +876,12 @@ def as_one(cells: Sequence[pl.Expr], names: Sequence[str], time_format: str = ""
         parts = ["year", "month", "day", "hour"][: len(names)]
     if parts[0] != "year" or "" in parts:
         hourly = not time_format or ":%M" in time_format or time_format in FORMS
-        return _date_and_clock(cells, folded, hourly=hourly)
+        dated = _date_and_clock(cells, folded, hourly=hourly)
+        if len(names) == 2 and all(re.fullmatch(r"column \d+", name) for name in names):
+            year, month = (cell.str.strip_chars().str.zfill(2) for cell in cells)
+            monthly = year.str.contains(r"^\d{4}$")
+            return pl.when(monthly).then(year + "-" + month + "-01").otherwise(dated)
+        return dated
     known = {
         part: _number_of_month(cell)
         if part == "month"

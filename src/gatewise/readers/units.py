@@ -12,6 +12,7 @@ DIGITS = r"[\d.,][\d.,'’ \xa0\u202f]*(?:[eE][+-]?\d+)?"
 # Groups: bracket, sign before, minus, digits, sign behind.
 CELL = rf"^(\()?({MINUS})\s*({SIGN})?\s*({MINUS})({DIGITS}?)\s*({SIGN})?\)?$"
 PATTERN = re.compile(CELL)
+ZERO = rf"^\s*(?:{SIGN}\s*[-–—]|[-–—]\s*{SIGN})\s*$"  # how accountants write nothing: $ -
 
 SIGNED = "()"  # the signs of numbers besides -5: accountants write (5), SAP 5-, loggers + 5
 NEGATED = r"^\s*(?:\(\s*[\d.,]+\s*\)|−\s*[\d.,]+|-\s+[\d.,]*\d|[\d.,]*\d-)\s*$"
@@ -154,7 +155,9 @@ def plain(cells: pl.Expr, sign: str) -> pl.Expr:
     # 0.12 among percents may be a fraction, and 5 among dollars another currency.
     lacking = here.is_null() & parts.field("5").is_not_null() & (parts.field("5") != "")
     remark = pl.format(f"{{}} {LACKING} {{}})", cells, pl.lit(sign))
-    return pl.when(here == sign).then(number).when(lacking).then(remark).otherwise(cells)
+    zero = cells.str.contains(ZERO) & cells.str.contains(sign, literal=True)
+    read = pl.when(here == sign).then(number).when(zero).then(pl.lit("0"))
+    return read.when(lacking).then(remark).otherwise(cells)
 
 
 def note(column: str, sign: str) -> str:
@@ -174,4 +177,5 @@ def note(column: str, sign: str) -> str:
     if sign == SUFFIXES:
         return f"the column {column!r} holds numbers with K, M or B: 1.5K is read as 1500"
     shown = f"5 {sign}" if sign in "%‰" or sign.isalpha() else f"{sign}5"
-    return f"the column {column!r} holds numbers with the sign {sign}: {shown} is read as 5"
+    zero = "" if sign in "%‰" else f", and {sign} - as 0"
+    return f"the column {column!r} holds numbers with the sign {sign}: {shown} is read as 5{zero}"

@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 
-from gatewise.errors import ConfigError, DataError
+from gatewise.errors import ConfigError, DataError, GatewiseError
 from gatewise.readers import conll, spans, texts
 from gatewise.readers.columns import Purpose, Read
 from gatewise.readers.sources import Opened, nothing
@@ -38,7 +39,7 @@ def _read(source: Opened, settings: DataSettings, purpose: Purpose) -> Read:
     return conll.read(data, settings, purpose=purpose)
 
 
-def are_tokens(source: Opened, _settings: DataSettings) -> str | None:
+def are_tokens(source: Opened, settings: DataSettings) -> str | None:
     """The name or the lines of a file show tokens with tags, or lists in memory hold them."""
     match source.given:
         case ([[str(), *_], *_], [[str(), *_], *_]):
@@ -49,6 +50,9 @@ def are_tokens(source: Opened, _settings: DataSettings) -> str | None:
     plain = name.name.lower().removesuffix(".gz").endswith((".txt", ".tsv"))
     if conll.holds_tokens(name) or (plain and _holds_tags(source)):
         return f"{name.name} holds tokens with tags"
+    if settings.label:  # a named column may hold tags, and would be taken as labels
+        with suppress(GatewiseError):  # it is raised again where the data are read
+            return are_lists(source, settings)
     return None
 
 
