@@ -13,7 +13,7 @@ from gatewise.errors import DataError
 from gatewise.readers.memory import plain
 from gatewise.readers.sources import opened
 from gatewise.settings import DataSettings
-from gatewise.tasks import guess_task
+from gatewise.tasks import guess_task, read
 
 STEPS = np.array([1.0, 2.5, 4.0])
 
@@ -120,3 +120,59 @@ WORDS = ["red green blue", "blue green", "red red blue", "green"] * 5
 )
 def test_the_task_of_texts_in_memory_is_guessed(data, task):
     assert guess_task(DataSettings(), data)[0] == task
+
+
+DAYS = pd.date_range("2020-01-01", periods=40)
+
+
+def timed(begin=0, name="y"):
+    """A frame of pandas whose index is of days."""
+    return pd.DataFrame({name: np.arange(40.0) + begin}, index=DAYS + pd.Timedelta(days=begin))
+
+
+TABLES = {
+    "frames with an index": ([timed(), timed(3)], ["0", "1"]),
+    "series with an index": ([timed()["y"], timed(3)["y"]], ["0", "1"]),
+    "frames by name": ({"b": timed(), "a": timed(3)}, ["b", "a"]),
+    "series by name, of other times": ({"b": timed()["y"], "a": timed(3)["y"]}, ["b", "a"]),
+    "tables with times": (
+        [pl.from_pandas(timed(k).reset_index(names="day")) for k in (0, 3)],
+        ["0", "1"],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_tables_with_times_keep_them(kind):
+    source, names = TABLES[kind]
+    found, settings, _ = read(DataSettings(), source, task="forecast")
+    assert settings.id == ("series_id",) and sorted(found.ids) == sorted(names)
+    first = found.times[found.starts].astype("M8[D]").astype(str)
+    assert dict(zip(found.ids, first, strict=True)) == dict(
+        zip(names, ["2020-01-01", "2020-01-04"], strict=True)
+    )
+    again, _, _ = read(settings, source, task="forecast", purpose="predict")
+    assert np.array_equal(again.values, found.values)
+    with pytest.raises(DataError, match="no column 'series_id'. Give tables in a list, or by"):
+        read(settings, timed(), task="forecast", purpose="predict")
+
+
+def test_series_that_share_their_times_are_columns():
+    found, _, _ = read(
+        DataSettings(target=("a",)), {"a": timed()["y"], "b": timed()["y"]}, task="forecast"
+    )
+    assert found.columns == ("a",) and str(found.times[0].astype("M8[D]")) == "2020-01-01"
+
+
+def test_tables_of_labelled_sequences_stay_arrays():
+    """Their times say nothing, and new tables must be read as those of training."""
+    tables = [timed(k) for k in range(4)]
+    found, settings, _ = read(DataSettings(), (tables, list("abab")), task="classify")
+    assert found.times is None and found.labels.tolist() == list("abab")
+    again, _, _ = read(settings, tables, task="classify", purpose="predict")
+    assert np.array_equal(again.values, found.values)
+
+
+def test_tables_with_other_columns_are_refused():
+    with pytest.raises(DataError, match="table 1 has the columns 'index', 'z', but table 0 has"):
+        read(DataSettings(), [timed(), timed(3, name="z")], task="forecast")

@@ -22,6 +22,7 @@ from gatewise.readers.roles import (
     IDS,
     NUMBERS,
     ROLES,
+    SERIES,
     Aim,
     Kinds,
     are_distinct,
@@ -180,6 +181,7 @@ def absent(name: str, column: str, columns: Sequence[str]) -> DataError:
     folded = {existing.lower(): existing for existing in columns}
     near = [folded[match] for match in get_close_matches(column.lower(), list(folded), n=2)]
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    hint = " Give tables in a list, or by their names." if column == SERIES else hint
     return DataError(f"{name} has no column {column!r}.{hint} Its columns are {listing(columns)}.")
 
 

@@ -17,6 +17,16 @@ def from_native(source: Any) -> Table:
     Raises:
         DataError: the source is not a table, or holds no rows.
     """
+    with reading("the data frame"):
+        return of_frame(as_polars(source), "the data frame")
+
+
+def as_polars(source: Any) -> pl.DataFrame:
+    """A table or a series in memory as a frame of Polars; an index of pandas becomes a column.
+
+    Raises:
+        DataError: the source is not a table.
+    """
     try:
         if nw.dependencies.is_pandas_dataframe(source) and _has_index(source):
             source = source.reset_index()  # the index often holds the times
@@ -36,8 +46,7 @@ def from_native(source: Any) -> Table:
         frame = frame.alias(frame.name or "value").to_frame()
     if isinstance(frame, nw.LazyFrame):
         frame = frame.collect("polars")
-    with reading("the data frame"):
-        return of_frame(_to_polars(frame), "the data frame")
+    return _to_polars(frame)
 
 
 def _to_polars(frame: nw.DataFrame[Any]) -> pl.DataFrame:

@@ -15,6 +15,8 @@ import polars as pl
 
 from gatewise.data.sequences import Array
 from gatewise.errors import DataError
+from gatewise.readers import frames
+from gatewise.readers.roles import SERIES
 
 NUMBER = (int, float, np.number, Decimal, Fraction)
 # What a NumPy array without numbers holds, by the kind of its type, and what to do.
@@ -39,6 +41,77 @@ def plain(source: Any) -> Any:
     if isinstance(source, tuple):
         return tuple(None if one is None else _plain(one) for one in source)
     return _plain(source)
+
+
+def joined(source: Any) -> pl.DataFrame | None:
+    """The tables of a list or a mapping as one, with the name of its table beside each row.
+
+    They are tables with more than numbers, or series of pandas with times. None for other data.
+
+    Raises:
+        DataError: a table has other columns than the first one.
+    """
+    if not isinstance(source, list | Mapping) or not (tables := _several(source)):
+        return None
+    made = {name: frames.as_polars(table) for name, table in tables.items()}
+    first = next(iter(made))
+    for name, table in made.items():
+        if table.columns != made[first].columns:
+            raise _unlike(f"table {name}", table.columns, f"table {first}", made[first].columns)
+    rows = [table.with_columns(pl.lit(name).alias(SERIES)) for name, table in made.items()]
+    return pl.concat(rows, how="vertical_relaxed")
+
+
+def _several(source: Any) -> dict[str, Any]:
+    """The tables that `joined` joins, by their names; {} for other data."""
+    import narwhals as nw
+
+    some = {str(name): one for name, one in _named(source).items()}
+    if some and all(nw.dependencies.is_into_dataframe(one) for one in some.values()):
+        numbers = isinstance(source, list) and not any(map(_holds_more, some.values()))
+        return {} if numbers else some
+    if not some or not all(map(_is_timed, some.values())) or _shares_times(source):
+        return {}
+    names = {one.name for one in some.values()}
+    name = names.pop() if len(names) == 1 else None
+    return {key: one.rename(name or "value") for key, one in some.items()}
+
+
+def _named(source: Any) -> Mapping[Any, Any]:
+    return source if isinstance(source, Mapping) else dict(enumerate(source))
+
+
+def _is_timed(source: Any) -> bool:
+    """True for a series or a frame of pandas with an index of times."""
+    import narwhals as nw
+
+    known = nw.dependencies.is_pandas_series(source) or nw.dependencies.is_pandas_dataframe(source)
+    kind = str(source.index.dtype) if known else ""
+    return kind.startswith(("datetime64", "period"))
+
+
+def _shares_times(source: Any) -> bool:
+    """True for a mapping of series that all have the same index, so that they are columns."""
+    if not isinstance(source, Mapping) or not source or not all(map(_is_timed, source.values())):
+        return False
+    first, *others = source.values()
+    return first.ndim == 1 and all(one.index.equals(first.index) for one in others)
+
+
+def _holds_more(table: Any) -> bool:
+    """True for a table with other columns than numbers, or an index of times."""
+    import narwhals as nw
+
+    kinds = nw.from_native(table).collect_schema().values()
+    return _is_timed(table) or not all(kind.is_numeric() or kind == nw.Boolean for kind in kinds)
+
+
+def _unlike(name: Any, columns: Any, first: Any, expected: Any) -> DataError:
+    return DataError(
+        f"The list of tables: {name} has the columns {', '.join(map(repr, columns))}, but {first} "
+        f"has {', '.join(map(repr, expected))}. Give all tables the same columns, in the same "
+        "order."
+    )
 
 
 def _plain(source: Any) -> Any:
@@ -207,12 +280,7 @@ def _refuse_unlike(tables: list[Any]) -> None:
 
     for place, table in enumerate(tables):
         if list(table.columns) != list(tables[0].columns):
-            raise DataError(
-                f"The list of tables: table {place} has the columns "
-                f"{', '.join(map(repr, table.columns))}, but table 0 has "
-                f"{', '.join(map(repr, tables[0].columns))}. Give all tables the same columns, in "
-                "the same order."
-            )
+            raise _unlike(f"table {place}", table.columns, "table 0", tables[0].columns)
         schema = nw.from_native(table, eager_only=True).schema
         for name, kind in schema.items():
             if not (kind.is_numeric() or kind == nw.Boolean):
@@ -243,9 +311,12 @@ def _numbers(items: list[Any]) -> Array:
         raise DataError("A number of the list is too large. Divide by a power of ten.") from None
 
 
-def _of_columns(source: Mapping[Any, Any]) -> pl.DataFrame:
+def _of_columns(source: Mapping[Any, Any]) -> Any:
     if not source:
         raise DataError("The mapping of columns is empty. Give a list of values for each column.")
+    if _shares_times(source):
+        frame = next(iter(source.values())).to_frame().iloc[:, :0]
+        return frame.assign(**{str(name): column for name, column in source.items()})
     return _table({str(name): _plain(column) for name, column in source.items()}, "a mapping")
 
 

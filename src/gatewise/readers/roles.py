@@ -12,7 +12,8 @@ Kinds = Mapping[str, str]
 # What a task learns: targets over time, a label for each sequence, a number for each sequence or
 # each step, or none of these.
 Aim = Literal["target", "label", "number", "features"]
-IDS = ("id", "unique_id", "series_id", "item_id", "sequence_id", "case_id", "segment_id", "ts_id")
+SERIES = "series_id"  # the column that tells tables of a list apart, once they are joined
+IDS = ("id", "unique_id", SERIES, "item_id", "sequence_id", "case_id", "segment_id", "ts_id")
 ROLES = (
     *("id", "time", "target", "past", "known", "static", "features", "label", "group"),
     *("label_columns", "text", "sound"),

@@ -174,13 +174,15 @@ class Opened:
         self._arrays.clear()
 
 
-def opened(settings: DataSettings, source: Any = None) -> Opened:
+def opened(settings: DataSettings, source: Any = None, *, joins: bool = True) -> Opened:
     """Open `source`, or the path of the settings if it is None.
 
-    An opened source is returned unchanged.
+    An opened source is returned unchanged. `joins`: tables with times in a list are read as one.
     """
     if isinstance(source, Opened):
         return source
+    if joins and (table := memory.joined(source)) is not None:
+        return Opened(table, settings)
     return Opened((settings.path or None) if source is None else memory.plain(source), settings)
 
 

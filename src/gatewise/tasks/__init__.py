@@ -16,7 +16,7 @@ from gatewise.errors import (
 from gatewise.readers import columns, folders, remedies
 from gatewise.readers.arrays import Arrays
 from gatewise.readers.columns import Purpose, Read
-from gatewise.readers.roles import listing
+from gatewise.readers.roles import SERIES, listing
 from gatewise.readers.sources import Opened, opened, placed
 from gatewise.readers.tables import Table
 from gatewise.settings import DataSettings
@@ -68,7 +68,9 @@ def read(
         DataError: the data do not fit the task, or cannot be read.
         ConfigError: the settings do not fit the data, or leave too much to guess.
     """
-    data = opened(settings, source)
+    # A run that was trained on arrays without times reads tables in the same way.
+    joins = purpose == "train" or SERIES in settings.id
+    data = opened(settings, source, joins=joins)
 
     def attempt(changes: Mapping[str, Any]) -> Read:
         again = data.reopened(replace(data.settings, **changes))
