@@ -178,3 +178,19 @@ def test_sparse_columns_of_pandas_are_read():
     numbered = pd.DataFrame.sparse.from_spmatrix(scipy.sparse.csr_matrix(np.outer(VALUES, [1, 2])))
     assert of(numbered, target=("1",))[0].values[:, 0].tolist() == [2 * v for v in VALUES]
     assert math.isclose(sum(VALUES), numbered[0].sum())
+
+
+@pytest.mark.parametrize("finest", ["months", "quarters", "years"])
+def test_the_shortest_periods_of_a_described_series_are_read(tmp_path, finest):
+    above = ['"Title","CPI INDEX"', '"CDID","D7BT"', '"PreUnit",""', '"Release date","18-10-2023"']
+    rows = [f'"{1990 + k}","{k + 0.5}"' for k in range(30)]
+    if finest != "years":
+        rows += [f'"{1990 + k // 4} Q{k % 4 + 1}","{k + 0.5}"' for k in range(120)]
+    if finest == "months":
+        names = [f"{month:%b}".upper() for month in pd.date_range("2020", periods=12, freq="MS")]
+        rows += [f'"{1990 + k // 12} {names[k % 12]}","{k + 0.5}"' for k in range(360)]
+    found, settings, notes = of(written(tmp_path / "series.csv", [*above, *rows]))
+    assert settings.target == ("CPI INDEX",)
+    assert found.step == {"months": "1mo", "quarters": "3mo", "years": "1y"}[finest]
+    assert found.values[:, 0].tolist() == [k + 0.5 for k in range(len(found.times))]
+    assert any("all but the shortest" in note for note in notes)

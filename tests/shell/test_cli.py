@@ -85,6 +85,23 @@ def test_what_is_no_run_is_refused_before_keras_is_imported(tmp_path):
         assert "is not a run folder: " in line and reason in line
 
 
+def test_a_command_on_another_backend_imports_no_tensorflow(gatewise, sequences_file, tmp_path):
+    """Keras asks whether it is there when it loads a Bidirectional layer, and would import it."""
+    run = tmp_path / "run"
+    small = ["--set", "network.units=[2]", "--set", "network.bidirectional=true", "--epochs", "1"]
+    assert gatewise("train", sequences_file, "--task", "classify", *small, "-o", run)[0] == 0
+    broken = tmp_path / "tensorflow" / "__init__.py"
+    broken.parent.mkdir()
+    broken.write_text("raise SystemExit('TensorFlow was imported')")
+    done = subprocess.run(
+        [sys.executable, "-m", "gatewise", "evaluate", run, sequences_file],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(tmp_path), "KERAS_BACKEND": "jax"},
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_help_names_every_verb_and_imports_no_framework():
     program = (
         "import sys; sys.argv = ['gatewise', '--help']\n"

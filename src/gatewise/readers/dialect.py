@@ -76,6 +76,7 @@ class Dialect:
     ended: bool = False  # each line ends with a semicolon, although another sign separates cells
     drawn: bool = False  # lines and bars are drawn around the cells, as databases print a table
     keyed: bool = False  # the first cell of each line holds several, as Eurostat writes them
+    described: bool = False  # lines describe the series, as Britain's office for statistics does
     borders: tuple[int, ...] = ()  # positions between columns of fixed width
     ragged: Ragged | None = None
     unnamed: int = 0  # 1: a column before the first name, as R writes it; -1: behind the last name
@@ -93,6 +94,8 @@ class Dialect:
             "the lines and bars that are drawn around the cells are left out": self.drawn,
             "the first column holds several, and flags such as p in '12.3 p' are left out, as "
             "Eurostat writes tables": self.keyed,
+            "lines that describe the series are left out, and of its years, quarters and months "
+            "all but the shortest, in the column 'date'": self.described,
             "the columns have a fixed width": bool(self.borders),
             "the rows differ in length, so the numbers in a row are the steps of a sequence": bool(
                 self.ragged
@@ -315,12 +318,33 @@ def unkeyed(text: str) -> str:
     return "\n".join(changed(line) for line in text.split("\n"))
 
 
+# Rows of months, quarters and years of one series: 1988 JAN, 1988 Q1, 1988.
+PERIODS = (r'"?\d{4} [A-Z]{3}"?,', r'"?\d{4} Q[1-4]"?,', r'"?\d{4}"?,')
+
+
+def is_described(lines: Sequence[str]) -> bool:
+    """True for a title and a code above lines that describe a series, as the ONS writes them."""
+    return len(lines) > 2 and all(
+        line.startswith((f'"{word}",', f"{word},"))
+        for word, line in zip(("Title", "CDID"), lines, strict=False)
+    )
+
+
+def undescribed(text: str) -> str:
+    """The text without lines that describe a series, and with the shortest of its periods alone."""
+    lines = text.splitlines(keepends=True)
+    titles = [re.sub('^"?Title"?', "date", line) for line in lines[:1] if is_described(lines)]
+    rows = ([line for line in lines if re.match(period, line)] for period in PERIODS)
+    return "".join([*titles, *next(filter(None, rows), [])])
+
+
 # The parts of a dialect that change every line: how each is recognised, and what reads it.
 CHANGES: dict[str, tuple[Callable[[Sequence[str]], bool], Callable[[str], str]]] = {
     "quoted_lines": (are_quoted_lines, unquoted_lines),
     "ended": (are_ended, unended),
     "drawn": (is_drawn, undrawn),
     "keyed": (is_keyed, unkeyed),
+    "described": (is_described, undescribed),
 }
 
 
