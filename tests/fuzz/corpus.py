@@ -17,6 +17,9 @@ FLAGGED = ("1.5 ", "2.5 p", ": ", "4.0 bu", "5.1", ": c", "-7.5 e", "8")
 DAYS = [f"2022-01-{day:02d}" for day in range(1, 29)]
 
 
+PAIRS = [[f"2020-01-{day:02d}", day / 2] for day in range(1, 25)]
+
+
 def lines(*given: str) -> bytes:
     """The lines as the content of a file."""
     return "\n".join([*given, ""]).encode()
@@ -259,6 +262,27 @@ def seeds() -> Mapping[str, bytes]:
         "studio.json": json.dumps(
             [{"data": {"text": "Ann ran."}, "annotations": people}] * 9
         ).encode(),
+        "names.json": json.dumps({"set": {"columns": ["day", "x"], "data": PAIRS}}).encode(),
+        "beside.json": json.dumps(
+            {"r": [{"time": list(range(9)), "of": {"x": [0.5] * 9, "y": [1] * 9}}]}
+        ).encode(),
+        "parts.json": json.dumps({"train": PAIRS, "test": PAIRS[:4], "none": []}).encode(),
+        "offsets.json": json.dumps([["Ann ran.", {"entities": [[0, 3, "P"]]}], None] * 9).encode(),
+        "comments.txt": lines(
+            *("# 260: here", "#", "# STN,YYYYMMDD,  HH,  T", "#"),
+            *[f"  260,202001{k // 24 + 1:02d},{k % 24 + 1:5d},{k:5d}" for k in range(72)],
+        ),
+        "once.csv": lines(
+            "Year,Month,x",
+            *[f"{'' if k % 12 else 2000 + k // 12},{k % 12 + 1},{k}" for k in range(36)],
+        ),
+        "described.csv": lines(
+            *('"Title","CPI"', '"CDID","D7BT"', '"Unit",""', '"1990","4"'),
+            *[f'"{1990 + k // 4} Q{k % 4 + 1}","{k}"' for k in range(32)],
+        ),
+        "sentences.csv": lines(
+            "Sentence,Tag", *["Ann saw Rome,\"['B-per', 'O', 'B-geo']\""] * 9, "so,['O']"
+        ),
         "wav.scp": lines("a a.wav", "b b.wav"),
         "one.zip": packed(series_csv=series),
         "several.zip": packed(a_csv=series, b_csv=series),

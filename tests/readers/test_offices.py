@@ -152,6 +152,9 @@ def test_a_year_in_the_first_row_of_each_year_is_that_of_the_rows_below(tmp_path
     found, _, notes = of(written(tmp_path / "a.csv", ["Year,Month,Sales", *rows]))
     assert found.times.astype("M8[M]").astype(int).tolist() == [360 + k for k in range(90)]
     assert any("empty cells of 'Year' are read as the year above them" in one for one in notes)
+    # A year without a month leaves no row with a time.
+    with pytest.raises(DataError, match="no time"):
+        of(written(tmp_path / "c.csv", ["Year,Month,Sales", "2000,,1", ",3,2", ",4,3"]))
     # A month that does not follow the one above it has no known year.
     rows[40] = f",{names[0]},{VALUES[40]}"
     with pytest.raises(DataError, match="no time"):

@@ -517,6 +517,8 @@ def form_of(
     if cells.dtype == pl.Date or isinstance(cells.dtype, pl.Datetime):
         return "", []
     texts = cells.cast(pl.String).str.strip_chars().drop_nulls()
+    if texts.is_empty():
+        return "", []
     numbers = texts.cast(pl.Float64, strict=False)
     if numbers.null_count() == 0:
         form = _of_numbers(numbers, column) or _of_points(texts)
