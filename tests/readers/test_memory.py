@@ -176,3 +176,13 @@ def test_tables_of_labelled_sequences_stay_arrays():
 def test_tables_with_other_columns_are_refused():
     with pytest.raises(DataError, match="table 1 has the columns 'index', 'z', but table 0 has"):
         read(DataSettings(), [timed(), timed(3, name="z")], task="forecast")
+    with pytest.raises(DataError, match="'y' holds numbers in table 0, Datetime in table 1"):
+        read(DataSettings(), [timed(), timed().assign(y=DAYS)], task="forecast")
+    with pytest.raises(DataError):  # a series among tables
+        read(DataSettings(), {"a": timed(), "b": timed()["y"]}, task="forecast")
+
+
+def test_tables_with_ids_of_their_own_keep_them():
+    tables = [timed().assign(series_id=name) for name in "ba"]
+    found, _, _ = read(DataSettings(), tables, task="forecast")
+    assert sorted(found.ids) == ["a", "b"]

@@ -47,6 +47,7 @@ YAHOO = {
     "timestamp": SECONDS,
     "indicators": {"quote": [{"open": VALUES[::-1], "close": VALUES}]},
 }
+CORNERS = {"box": [[1.5, 2], [3, 4]], "of": {"time": SECONDS, "close": VALUES}}
 PARALLEL = {"latitude": 1.5, "time": SECONDS, "close": VALUES}
 WORLD_BANK = [
     {"page": 1, "pages": 1, "total": 90},
@@ -63,9 +64,16 @@ WORLD_BANK = [
         (QUANDL, "Close", "2020-01-01"),
         ({"chart": {"result": [YAHOO], "error": None}}, "close", "2020-01-01"),
         (PARALLEL, "close", "2020-01-01"),
+        (CORNERS, "close", "2020-01-01"),
         (WORLD_BANK, "value", "1930-01-01"),
     ],
-    ids=["names beside rows", "times beside objects of lists", "lists beside numbers", "a page"],
+    ids=[
+        "names beside rows",
+        "times beside objects of lists",
+        "lists beside numbers",
+        "points",
+        "a page",
+    ],
 )
 def test_tables_within_json_are_found(tmp_path, content, target, first):
     found, _, _ = of(written(tmp_path / "a.json", content), target=(target,))

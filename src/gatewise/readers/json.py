@@ -182,7 +182,8 @@ def _whole_table(content: Any, *, within: bool) -> Any:
     if isinstance(content, list):
         if len(content) == 1 and isinstance(content[0], dict):
             return _of_named_rows(content[0]) or _of_parallel(content[0]) or content
-        rows = _of_spans(_of_lists(content) if within else content)
+        texts = within and _width(content) and any(isinstance(cell, str) for cell in content[0])
+        rows = _of_spans(_of_lists(content) if texts else content)  # lists of numbers may be points
         return rows if rows and all(isinstance(one, dict) for one in rows) else None
     if not isinstance(content, dict):
         return None

@@ -49,7 +49,7 @@ def joined(source: Any) -> pl.DataFrame | None:
     They are tables with more than numbers, or series of pandas with times. None for other data.
 
     Raises:
-        DataError: a table has other columns than the first one.
+        DataError: a table has other columns than the first one, or other kinds of values in them.
     """
     if not isinstance(source, list | Mapping) or not (tables := _several(source)):
         return None
@@ -58,8 +58,23 @@ def joined(source: Any) -> pl.DataFrame | None:
     for name, table in made.items():
         if table.columns != made[first].columns:
             raise _unlike(f"table {name}", table.columns, f"table {first}", made[first].columns)
-    rows = [table.with_columns(pl.lit(name).alias(SERIES)) for name, table in made.items()]
-    return pl.concat(rows, how="vertical_relaxed")
+    if SERIES not in made[first].columns:
+        made = {name: one.with_columns(pl.lit(name).alias(SERIES)) for name, one in made.items()}
+    for column in made[first].columns:
+        kinds = {_kind(table.schema[column]): name for name, table in made.items()}
+        kinds.pop("Null", None)
+        if len(kinds) > 1:
+            listed = ", ".join(f"{kind} in table {name}" for kind, name in kinds.items())
+            raise DataError(
+                f"The list of tables: the column {column!r} holds {listed}. Convert it in all "
+                "tables alike."
+            )
+    return pl.concat(made.values(), how="vertical_relaxed")
+
+
+def _kind(dtype: pl.DataType) -> str:
+    """The kind of values for messages; all numbers are one kind."""
+    return "numbers" if dtype.is_numeric() or dtype == pl.Boolean else str(dtype.base_type())
 
 
 def _several(source: Any) -> dict[str, Any]:
@@ -67,10 +82,13 @@ def _several(source: Any) -> dict[str, Any]:
     import narwhals as nw
 
     some = {str(name): one for name, one in _named(source).items()}
-    if some and all(nw.dependencies.is_into_dataframe(one) for one in some.values()):
+    if not some:
+        return {}
+    if all(nw.dependencies.is_into_dataframe(one) for one in some.values()):
         numbers = isinstance(source, list) and not any(map(_holds_more, some.values()))
         return {} if numbers else some
-    if not some or not all(map(_is_timed, some.values())) or _shares_times(source):
+    series = all(nw.dependencies.is_pandas_series(one) for one in some.values())
+    if not series or not all(map(_is_timed, some.values())) or _shares_times(source):
         return {}
     names = {one.name for one in some.values()}
     name = names.pop() if len(names) == 1 else None
@@ -94,8 +112,8 @@ def _shares_times(source: Any) -> bool:
     """True for a mapping of series that all have the same index, so that they are columns."""
     if not isinstance(source, Mapping) or not source or not all(map(_is_timed, source.values())):
         return False
-    first, *others = source.values()
-    return first.ndim == 1 and all(one.index.equals(first.index) for one in others)
+    first = next(iter(source.values()))
+    return all(one.ndim == 1 and one.index.equals(first.index) for one in source.values())
 
 
 def _holds_more(table: Any) -> bool:
@@ -314,6 +332,12 @@ def _numbers(items: list[Any]) -> Array:
 def _of_columns(source: Mapping[Any, Any]) -> Any:
     if not source:
         raise DataError("The mapping of columns is empty. Give a list of values for each column.")
+    for name, column in source.items():
+        if getattr(column, "ndim", 1) == 2 and hasattr(column, "columns"):
+            raise DataError(
+                f"The mapping: {str(name)!r} is a table, and others are not. Give either tables or "
+                "columns."
+            )
     if _shares_times(source):
         frame = next(iter(source.values())).to_frame().iloc[:, :0]
         return frame.assign(**{str(name): column for name, column in source.items()})
