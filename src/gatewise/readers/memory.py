@@ -15,7 +15,6 @@ import polars as pl
 
 from gatewise.data.sequences import Array
 from gatewise.errors import DataError
-from gatewise.readers import frames
 from gatewise.readers.roles import SERIES
 
 NUMBER = (int, float, np.number, Decimal, Fraction)
@@ -53,6 +52,8 @@ def joined(source: Any) -> pl.DataFrame | None:
     """
     if not isinstance(source, list | Mapping) or not (tables := _several(source)):
         return None
+    from gatewise.readers import frames  # with Narwhals, which files do without
+
     made = {name: frames.as_polars(table) for name, table in tables.items()}
     first = next(iter(made))
     for name, table in made.items():
