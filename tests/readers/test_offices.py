@@ -160,6 +160,11 @@ def test_a_year_in_the_first_row_of_each_year_is_that_of_the_rows_below(tmp_path
     found, _, notes = of(written(tmp_path / "a.csv", ["Year,Month,Sales", *rows]))
     assert found.times.astype("M8[M]").astype(int).tolist() == [360 + k for k in range(90)]
     assert any("empty cells of 'Year' are read as the year above them" in one for one in notes)
+    # One empty cell among full ones is a flaw.
+    full = [f"{2000 + k // 12},{names[k % 12]},{v}" for k, v in enumerate(VALUES)]
+    full[30] = full[30][4:]
+    with pytest.raises(DataError, match="no time"):
+        of(written(tmp_path / "d.csv", ["Year,Month,Sales", *full]))
     # A year without a month leaves no row with a time.
     with pytest.raises(DataError, match="no time"):
         of(written(tmp_path / "c.csv", ["Year,Month,Sales", "2000,,1", ",3,2", ",4,3"]))

@@ -44,10 +44,7 @@ def with_time(table: Table, settings: DataSettings, kinds: Kinds, notes: list[st
     """The settings with the column of times, or the columns that together are a time."""
     if len(parts := _time_parts(table, settings, kinds)) > 1:
         notes.append(f"the columns {listing(parts)} are taken together as the time")
-        settings = replace(settings, time=parts)
-        if _stand_once(table, settings):
-            notes.append(f"empty cells of {parts[0]!r} are read as the year above them")
-        return settings
+        return replace(settings, time=parts)
     return with_role(settings, notes, role="time", column=_time(table, settings, kinds))
 
 
@@ -223,6 +220,8 @@ def _is_date(cells: pl.Series) -> bool:
 def with_format(table: Table, settings: DataSettings, notes: list[str]) -> DataSettings:
     """The settings with the format of the times and their zone, if the times show them."""
     missing = settings.missing_values
+    if _stand_once(table, settings):
+        notes.append(f"empty cells of {settings.time[0]!r} are read as the year above them")
     cell = time_cells(table, settings)
     sample = table.sample.select(cell).to_series()
     named = len(settings.time) == 1
@@ -278,6 +277,8 @@ def _stand_once(table: Table, settings: DataSettings) -> bool:
     cells = table.sample.select(year.alias("year"), month.alias("month"))
     empty = cells["year"].is_null()
     if not empty.any() or empty[0] or cells["month"].null_count():
+        return False
+    if cells["year"].drop_nulls().is_duplicated().any():  # then the others lack theirs
         return False
     whole = times.as_one([pl.col("year").forward_fill(), pl.col("month")], settings.time)
     moments = times.parse(cells.select(whole).to_series())
