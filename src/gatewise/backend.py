@@ -105,11 +105,8 @@ def _leave_tensorflow_out() -> None:
     """
     lazy = getattr(sys.modules.get("keras.src.utils.module_utils"), "tensorflow", None)
     if hasattr(lazy, "_available"):  # it is private to Keras
-
-        class Imported(type(lazy)):  # type: ignore[misc]
-            available = property(lambda _: "tensorflow" in sys.modules)
-
-        lazy.__class__ = Imported
+        imported = property(lambda _: "tensorflow" in sys.modules)
+        lazy.__class__ = type("Imported", (type(lazy),), {"available": imported})
 
 
 @contextlib.contextmanager

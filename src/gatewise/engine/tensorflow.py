@@ -344,7 +344,7 @@ def _is_chain(operations: Sequence[Any]) -> bool:
     """
     before: dict[Any, int] = {}  # operation -> calls of the kernels that it waits for
     calls = 0
-    for one in operations:  # in the order of creation, so inputs come first
+    for one in operations:  # in the order of creation: inputs come first, control inputs may not
         if any(attribute.HasField("func") for attribute in one.node_def.attr.values()):
             return False
         earlier = (*(x.op for x in one.inputs), *one.control_inputs)
