@@ -215,9 +215,7 @@ def found(head: str, tail: str, expected: str, settings: DataSettings) -> Dialec
     if lines and re.fullmatch(r"sep=.", lines[0]):  # for Excel
         separator, skipped = lines[0][-1], 1
     lines = lines[skipped + max(settings.skip_rows, 0) :]
-    comment = settings.comment or _comment(lines)
-    mark = next((one for one in COMMENTS if lines and lines[0].startswith(one)), "")
-    commented = (_header_behind(lines, mark) or 0) if mark and not comment else 0
+    comment, commented = (settings.comment, 0) if settings.comment else _comment(lines)
     lines = lines[commented:]
     rest = without_comments("\n".join(lines), comment)
     if skipped:
@@ -355,11 +353,15 @@ def is_cut(text: str, expected: str) -> bool:
     return bool(aligned) or (sign in header and not (sign == " " and not _even(text, " ")))
 
 
-def _comment(lines: Sequence[str]) -> str:
-    """The sign before the comments with which a file begins; "" for a header behind such a sign."""
-    top = [line for line in lines if line.strip()]
-    mark = next((mark for mark in COMMENTS if top and top[0].startswith(mark)), "")
-    return "" if mark and _header_behind(lines, mark) is not None else mark
+def _comment(lines: Sequence[str]) -> tuple[str, int]:
+    """The sign before the comments with which a file begins, and the lines above a header.
+
+    A header may stand behind such a sign; then the lines above it are skipped, and the sign is "".
+    """
+    top = next((line for line in lines if line.strip()), "")
+    mark = next((mark for mark in COMMENTS if top.startswith(mark)), "")
+    header = _header_behind(lines, mark) if mark else None
+    return (mark, 0) if header is None else ("", header)
 
 
 def _header_behind(lines: Sequence[str], mark: str) -> int | None:
