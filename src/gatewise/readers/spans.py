@@ -40,7 +40,8 @@ def beside(table: Table, settings: DataSettings) -> tuple[str, str] | None:
     """
     kinds = table.kinds(settings.missing_values)
     written = [name for name in table.columns if kinds[name] == "text"]
-    listed = [name for name in table.columns if kinds[name] == "list"]
+    texts_in_lists = pl.List(pl.String)
+    listed = [name for name in table.columns if table.sample[name].dtype == texts_in_lists]
     given = [settings.label] if settings.label else [*written, *listed]
     rows = table.sample.head(100)
     tags = [name for name in given if name in (*written, *listed) and _are_tags(rows[name])]

@@ -50,10 +50,18 @@ def are_tokens(source: Opened, settings: DataSettings) -> str | None:
     plain = name.name.lower().removesuffix(".gz").endswith((".txt", ".tsv"))
     if conll.holds_tokens(name) or (plain and _holds_tags(source)):
         return f"{name.name} holds tokens with tags"
-    if settings.label:  # a named column may hold tags, and would be taken as labels
-        with suppress(GatewiseError):  # it is raised again where the data are read
-            return are_lists(source, settings)
+    with suppress(GatewiseError):  # it is raised again where the data are read
+        return are_lists(source, settings) if _names_tags(source, settings) else None
     return None
+
+
+def _names_tags(source: Opened, settings: DataSettings) -> bool:
+    """Whether the settings name a column of tags, which would be taken as labels of sequences."""
+    content = source.content(one_series=True) if settings.label else None
+    if not isinstance(content, Table):
+        return False
+    listed = content.kinds(settings.missing_values).get(settings.label) == "list"
+    return listed or settings.label.lower() in conll.TAGS or bool(spans.beside(content, settings))
 
 
 def _holds_tags(source: Opened) -> bool:
