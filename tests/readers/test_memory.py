@@ -178,7 +178,7 @@ def test_tables_with_other_columns_are_refused():
         read(DataSettings(), [timed(), timed(3, name="z")], task="forecast")
     with pytest.raises(DataError, match="'y' holds numbers in table 0, Datetime in table 1"):
         read(DataSettings(), [timed(), timed().assign(y=DAYS)], task="forecast")
-    with pytest.raises(DataError):  # a series among tables
+    with pytest.raises(DataError, match="'a' is a table, and others are not"):
         read(DataSettings(), {"a": timed(), "b": timed()["y"]}, task="forecast")
 
 

@@ -556,6 +556,11 @@ def test_aligned_numbers_below_comments_are_no_running_text(tmp_path):
     assert guess_task(DataSettings(), path)[0] == "forecast"
     found, settings, _ = read(DataSettings(target=("column 3",)), path, task="forecast")
     assert settings.time == ("column 1", "column 2") and found.step == "1mo"
+    # Without months that follow each other, nothing tells what the numbers are.
+    rows = [f"  {1990 + k // 12}  {7 * k % 12 + 1:4d} {k:9.2f}   -9.99" for k in range(60)]
+    path.write_text("\n".join([*(f"# comment {k} of the station" for k in range(300)), *rows]))
+    with pytest.raises(ConfigError, match="'column 1' .number., 'column 2' .number."):
+        guess_task(DataSettings(), path)
 
 
 REVIEWS = ["I really like this film a lot", "this was terrible to watch"]

@@ -1,6 +1,7 @@
 """Read tables in memory: pandas, Polars, Arrow or another library that Narwhals supports."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import narwhals as nw
@@ -8,6 +9,7 @@ import polars as pl
 
 from gatewise.errors import DataError
 from gatewise.readers.files import reading
+from gatewise.readers.roles import SERIES
 from gatewise.readers.tables import Table, of_frame
 
 
@@ -34,7 +36,7 @@ def as_polars(source: Any) -> pl.DataFrame:
             source = _dense(source)
         if nw.dependencies.is_pandas_series(source) and _has_times(source):
             source = source.rename(source.name or "value").reset_index()
-        frame = nw.from_native(_with_moments(source), allow_series=True)
+        frame = nw.from_native(_with_plain_columns(source), allow_series=True)
     except (ValueError, nw.exceptions.DuplicateError) as error:
         raise DataError(f"the data frame cannot be read: {' '.join(str(error).split())}.") from None
     except TypeError:
@@ -47,6 +49,106 @@ def as_polars(source: Any) -> pl.DataFrame:
     if isinstance(frame, nw.LazyFrame):
         frame = frame.collect("polars")
     return _to_polars(frame)
+
+
+def joined(source: list[Any] | Mapping[Any, Any]) -> pl.DataFrame | None:
+    """The tables of a list or a mapping as one, with the name of its table beside each row.
+
+    They are tables with more than numbers, or series of pandas with times. None for other data.
+
+    Raises:
+        DataError: a table has other columns than the first one, or other kinds of values in them.
+    """
+    if not (tables := _several(source)):
+        return None
+    made = {name: as_polars(table) for name, table in tables.items()}
+    first = next(iter(made))
+    for name, table in made.items():
+        if table.columns != made[first].columns:
+            raise _unlike(f"table {name}", table.columns, f"table {first}", made[first].columns)
+    if SERIES not in made[first].columns:
+        made = {name: one.with_columns(pl.lit(name).alias(SERIES)) for name, one in made.items()}
+    for column in made[first].columns:
+        kinds = {_kind(table.schema[column]): name for name, table in made.items()}
+        kinds.pop("Null", None)
+        if len(kinds) > 1:
+            listed = ", ".join(f"{kind} in table {name}" for kind, name in kinds.items())
+            raise DataError(
+                f"The list of tables: the column {column!r} holds {listed}. Convert it in all "
+                "tables alike."
+            )
+    return pl.concat(made.values(), how="vertical_relaxed")
+
+
+def _kind(dtype: pl.DataType) -> str:
+    """The kind of values for messages; all numbers are one kind."""
+    return "numbers" if dtype.is_numeric() or dtype == pl.Boolean else str(dtype.base_type())
+
+
+def _several(source: list[Any] | Mapping[Any, Any]) -> dict[str, Any]:
+    """The tables that `joined` joins, by their names; {} for other data."""
+    named = source if isinstance(source, Mapping) else dict(enumerate(source))
+    some = {str(name): one for name, one in named.items()}
+    if not some:
+        return {}
+    if all(nw.dependencies.is_into_dataframe(one) for one in some.values()):
+        numbers = isinstance(source, list) and not any(map(_holds_more, some.values()))
+        return {} if numbers else some
+    series = all(nw.dependencies.is_pandas_series(one) for one in some.values())
+    columns = isinstance(source, Mapping) and share_times(source)
+    if not series or columns or not all(map(_is_timed, some.values())):
+        return {}
+    names = {one.name for one in some.values()}
+    name = names.pop() if len(names) == 1 else None
+    return {key: one.rename(name or "value") for key, one in some.items()}
+
+
+def _is_timed(source: Any) -> bool:
+    """True for a series or a frame of pandas with an index of times."""
+    known = nw.dependencies.is_pandas_series(source) or nw.dependencies.is_pandas_dataframe(source)
+    kind = str(source.index.dtype) if known else ""
+    return kind.startswith(("datetime64", "period"))
+
+
+def share_times(source: Mapping[Any, Any]) -> bool:
+    """True for series of pandas that all have the same index of times, so that they are columns."""
+    series = list(source.values())
+    if not series or not all(map(_is_timed, series)):
+        return False
+    return all(one.ndim == 1 and one.index.equals(series[0].index) for one in series)
+
+
+def _holds_more(table: Any) -> bool:
+    """True for a table with other columns than numbers, or an index of times."""
+    kinds = nw.from_native(table).collect_schema().values()
+    return _is_timed(table) or not all(kind.is_numeric() or kind == nw.Boolean for kind in kinds)
+
+
+def _unlike(name: Any, columns: Any, first: Any, expected: Any) -> DataError:
+    return DataError(
+        f"The list of tables: {name} has the columns {', '.join(map(repr, columns))}, but {first} "
+        f"has {', '.join(map(repr, expected))}. Give all tables the same columns, in the same "
+        "order."
+    )
+
+
+def refuse_unlike(tables: list[Any]) -> None:
+    """Refuse a list of tables that are not sequences with the same columns of numbers.
+
+    Raises:
+        DataError: a column does not hold numbers, or two tables have other columns.
+    """
+    for place, table in enumerate(tables):
+        if list(table.columns) != list(tables[0].columns):
+            raise _unlike(f"table {place}", table.columns, "table 0", tables[0].columns)
+        schema = nw.from_native(table, eager_only=True).schema
+        for name, kind in schema.items():
+            if not (kind.is_numeric() or kind == nw.Boolean):
+                raise DataError(
+                    f"The list of tables: the column {name!r} of table {place} does not hold "
+                    "numbers. Leave it out, or join the tables to one that has a column with the "
+                    "name of the sequence."
+                )
 
 
 def _to_polars(frame: nw.DataFrame[Any]) -> pl.DataFrame:
@@ -63,14 +165,14 @@ def _to_polars(frame: nw.DataFrame[Any]) -> pl.DataFrame:
         ) from None
 
 
-def _with_moments(source: Any) -> Any:
+def _with_plain_columns(source: Any) -> Any:
     """A pandas frame whose columns are of kinds that other tables have."""
     if not nw.dependencies.is_pandas_dataframe(source):
         return source
     changed = {
         name: column
         for name, kind in source.dtypes.items()
-        if (column := _plain(source[name], kind)) is not None
+        if (column := _plain_column(source[name], kind)) is not None
     }
     if changed:
         source = source.copy(deep=False)
@@ -79,7 +181,7 @@ def _with_moments(source: Any) -> Any:
     return source
 
 
-def _plain(column: Any, kind: Any) -> Any:
+def _plain_column(column: Any, kind: Any) -> Any:
     """Periods as times, durations as seconds, sparse columns with all cells; None: unchanged.
 
     Raises:

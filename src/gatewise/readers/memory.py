@@ -15,7 +15,6 @@ import polars as pl
 
 from gatewise.data.sequences import Array
 from gatewise.errors import DataError
-from gatewise.readers.roles import SERIES
 
 NUMBER = (int, float, np.number, Decimal, Fraction)
 # What a NumPy array without numbers holds, by the kind of its type, and what to do.
@@ -40,97 +39,6 @@ def plain(source: Any) -> Any:
     if isinstance(source, tuple):
         return tuple(None if one is None else _plain(one) for one in source)
     return _plain(source)
-
-
-def joined(source: Any) -> pl.DataFrame | None:
-    """The tables of a list or a mapping as one, with the name of its table beside each row.
-
-    They are tables with more than numbers, or series of pandas with times. None for other data.
-
-    Raises:
-        DataError: a table has other columns than the first one, or other kinds of values in them.
-    """
-    if not isinstance(source, list | Mapping) or not (tables := _several(source)):
-        return None
-    from gatewise.readers import frames  # with Narwhals, which files do without
-
-    made = {name: frames.as_polars(table) for name, table in tables.items()}
-    first = next(iter(made))
-    for name, table in made.items():
-        if table.columns != made[first].columns:
-            raise _unlike(f"table {name}", table.columns, f"table {first}", made[first].columns)
-    if SERIES not in made[first].columns:
-        made = {name: one.with_columns(pl.lit(name).alias(SERIES)) for name, one in made.items()}
-    for column in made[first].columns:
-        kinds = {_kind(table.schema[column]): name for name, table in made.items()}
-        kinds.pop("Null", None)
-        if len(kinds) > 1:
-            listed = ", ".join(f"{kind} in table {name}" for kind, name in kinds.items())
-            raise DataError(
-                f"The list of tables: the column {column!r} holds {listed}. Convert it in all "
-                "tables alike."
-            )
-    return pl.concat(made.values(), how="vertical_relaxed")
-
-
-def _kind(dtype: pl.DataType) -> str:
-    """The kind of values for messages; all numbers are one kind."""
-    return "numbers" if dtype.is_numeric() or dtype == pl.Boolean else str(dtype.base_type())
-
-
-def _several(source: Any) -> dict[str, Any]:
-    """The tables that `joined` joins, by their names; {} for other data."""
-    import narwhals as nw
-
-    some = {str(name): one for name, one in _named(source).items()}
-    if not some:
-        return {}
-    if all(nw.dependencies.is_into_dataframe(one) for one in some.values()):
-        numbers = isinstance(source, list) and not any(map(_holds_more, some.values()))
-        return {} if numbers else some
-    series = all(nw.dependencies.is_pandas_series(one) for one in some.values())
-    if not series or not all(map(_is_timed, some.values())) or _shares_times(source):
-        return {}
-    names = {one.name for one in some.values()}
-    name = names.pop() if len(names) == 1 else None
-    return {key: one.rename(name or "value") for key, one in some.items()}
-
-
-def _named(source: Any) -> Mapping[Any, Any]:
-    return source if isinstance(source, Mapping) else dict(enumerate(source))
-
-
-def _is_timed(source: Any) -> bool:
-    """True for a series or a frame of pandas with an index of times."""
-    import narwhals as nw
-
-    known = nw.dependencies.is_pandas_series(source) or nw.dependencies.is_pandas_dataframe(source)
-    kind = str(source.index.dtype) if known else ""
-    return kind.startswith(("datetime64", "period"))
-
-
-def _shares_times(source: Any) -> bool:
-    """True for a mapping of series that all have the same index, so that they are columns."""
-    if not isinstance(source, Mapping) or not source or not all(map(_is_timed, source.values())):
-        return False
-    first = next(iter(source.values()))
-    return all(one.ndim == 1 and one.index.equals(first.index) for one in source.values())
-
-
-def _holds_more(table: Any) -> bool:
-    """True for a table with other columns than numbers, or an index of times."""
-    import narwhals as nw
-
-    kinds = nw.from_native(table).collect_schema().values()
-    return _is_timed(table) or not all(kind.is_numeric() or kind == nw.Boolean for kind in kinds)
-
-
-def _unlike(name: Any, columns: Any, first: Any, expected: Any) -> DataError:
-    return DataError(
-        f"The list of tables: {name} has the columns {', '.join(map(repr, columns))}, but {first} "
-        f"has {', '.join(map(repr, expected))}. Give all tables the same columns, in the same "
-        "order."
-    )
 
 
 def _plain(source: Any) -> Any:
@@ -277,7 +185,9 @@ def _of_list(source: list[Any]) -> Any:
         if tokens or isinstance(one, str):
             refuse_surrogates("".join(one), "A text of the list")
     if source and all(nw.dependencies.is_into_dataframe(one) for one in source):
-        _refuse_unlike(source)
+        from gatewise.readers import frames  # with Narwhals
+
+        frames.refuse_unlike(source)
         return source
     return _numbers(source) if _are_numbers(source) else [as_array(one) for one in source]
 
@@ -287,27 +197,6 @@ def names_of(source: Any) -> tuple[str, ...]:
     if not (isinstance(source, list) and source and hasattr(source[0], "columns")):
         return ()
     return tuple(map(str, source[0].columns))
-
-
-def _refuse_unlike(tables: list[Any]) -> None:
-    """Refuse a list of tables that are not sequences with the same columns of numbers.
-
-    Raises:
-        DataError: a column does not hold numbers, or two tables have other columns.
-    """
-    import narwhals as nw
-
-    for place, table in enumerate(tables):
-        if list(table.columns) != list(tables[0].columns):
-            raise _unlike(f"table {place}", table.columns, "table 0", tables[0].columns)
-        schema = nw.from_native(table, eager_only=True).schema
-        for name, kind in schema.items():
-            if not (kind.is_numeric() or kind == nw.Boolean):
-                raise DataError(
-                    f"The list of tables: the column {name!r} of table {place} does not hold "
-                    "numbers. Leave it out, or join the tables to one that has a column with the "
-                    "name of the sequence."
-                )
 
 
 def _are_numbers(items: list[Any]) -> bool:
@@ -339,7 +228,9 @@ def _of_columns(source: Mapping[Any, Any]) -> Any:
                 f"The mapping: {str(name)!r} is a table, and others are not. Give either tables or "
                 "columns."
             )
-    if _shares_times(source):
+    from gatewise.readers import frames  # with Narwhals
+
+    if frames.share_times(source):
         frame = next(iter(source.values())).to_frame().iloc[:, :0]
         return frame.assign(**{str(name): column for name, column in source.items()})
     return _table({str(name): _plain(column) for name, column in source.items()}, "a mapping")

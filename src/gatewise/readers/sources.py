@@ -4,7 +4,7 @@ The name of a file determines its kind.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -181,8 +181,11 @@ def opened(settings: DataSettings, source: Any = None, *, joins: bool = True) ->
     """
     if isinstance(source, Opened):
         return source
-    if joins and (table := memory.joined(source)) is not None:
-        return Opened(table, settings)
+    if joins and isinstance(source, list | Mapping):
+        from gatewise.readers import frames  # Narwhals takes 40 ms that files do not need
+
+        if (table := frames.joined(source)) is not None:
+            return Opened(table, settings)
     return Opened((settings.path or None) if source is None else memory.plain(source), settings)
 
 
